@@ -1,0 +1,71 @@
+"""Errors a stranger can act on: where, what, what was expected, and the nearest valid name.
+
+Every error of the package is a `LightR1Error` and also the standard kind it specialises, so callers can
+catch either. Validation never raises at the first fault: it collects `Problem`s and raises them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class LightR1Error(Exception):
+    """Base class of all errors raised by light_r1."""
+
+
+class DataError(LightR1Error, ValueError):
+    """A data file, row or column is not what a stage needs."""
+
+
+class StageError(LightR1Error, RuntimeError):
+    """A stage cannot go on: training on what it has would be wrong."""
+
+
+class RunDirError(LightR1Error, RuntimeError):
+    """A run folder is in use, or holds something that does not fit the recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault found before anything was loaded.
+
+    Args:
+        where: File and line (`recipe.yaml:41`), or file and row (`data.jsonl row 7`).
+        what: The fault, starting with the dotted key it concerns (`dpo.args.max_lenght: no such field`).
+        expected: What would have been right, in words. Empty if `what` says it.
+        hint: The nearest valid name, or what to do. Empty if there is none.
+    """
+
+    where: str
+    what: str
+    expected: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}."
+        if self.expected:
+            text += f" Expected {self.expected}."
+        if self.hint:
+            text += f" {self.hint}"
+        return text
+
+
+class RecipeError(LightR1Error, ValueError):
+    """A recipe or its data has faults. All of them are in `problems`, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        noun = "problem" if len(self.problems) == 1 else "problems"
+        super().__init__(f"{len(self.problems)} {noun}, nothing was loaded:\n{lines}")
+
+    def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Return `Did you mean X?` for the nearest of `valid`, or an empty string when none is near."""
+    near = get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}?" if near else ""

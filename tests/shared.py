@@ -1,0 +1,18 @@
+"""Locates the large real-data files that some tests use and that most checkouts do not have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_ROOTS = (os.environ.get("LIGHT_R1_SHARED", ""), str(Path(__file__).parents[2] / "shared"))
+
+
+def shared_file(name: str) -> Path:
+    """Return the path of a shared data file, or skip the test saying which file it needs."""
+    for root in _ROOTS:
+        if root and (Path(root) / name).exists():
+            return Path(root) / name
+    pytest.skip(f"needs the shared file {name}; set LIGHT_R1_SHARED to the folder that holds it")
