@@ -15,8 +15,7 @@ _BOX_NAMES = ("\\boxed", "\\fbox", "\\framebox")
 _BOX = re.compile(r"\\{1,2}(?:boxed|fbox|framebox)(?![A-Za-z])")
 _BOX_OPTION = re.compile(r"\s*(?:\[[^\]\n]{0,20}\]\s*)*")
 _BRACE = re.compile(r"\\[{}\\]|[{}]")
-_BARE_BOX_NAMES = ("\\boxed", "\\fbox", "\\framebox")
-_BOX = re.compile(r"\s*(-?\d+(?:\.\d+)?|[A-Za-z]\b|\\[A-Za-z]+)")
+_BARE_BOX = re.compile(r"\s*(-?\d+(?:\.\d+)?|[A-Za-z]\b|\\[A-Za-z]+)")
 _BETWEEN_BOXES = re.compile(
     r"(?:[\s,;.$&+\]\[()]|\\[()\[\],;:! ]|\\q?quad|\b(?:and|or)\b"
     r"|\\(?:text|mathrm|textbf)\{\s*,?\s*(?:and|or)\s*\})*"
@@ -165,8 +164,8 @@ def last_maths(text: str) -> Span | None:
 def answer_phrases(text: str) -> list[Span]:
     """What stands behind "the answer is", "Answer:", "####", a line's "A:" and the like, in order.
 
-    The content runs to the end of the sentence or line, at most 2,000 characters; sentence ends inside a maths
-    span that opens the content do not count. Bold markers are taken off.
+    The content runs to the end of the sentence or line, at most 2,000 characters; a sentence end inside a
+    maths span that opens the content does not count. Bold markers are taken off.
     """
     spans = (_phrase_at(text, match) for match in _PHRASE.finditer(text))
     return [span for span in spans if span.content]
