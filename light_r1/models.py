@@ -1,0 +1,153 @@
+"""Models and tokenizers in and out: from a name, a folder, a LoRA adapter, or nothing but a config.
+
+A stage's output folder always holds a model that `AutoModelForCausalLM.from_pretrained` loads and its tokenizer.
+With LoRA it holds an adapter folder; a later stage that starts from it gets the adapter merged into its base first,
+so that adapters never stack silently (loading an adapter folder by path gives base plus adapter as one model class,
+and a second adapter on top of it behaves differently from what its author expects).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import is_flash_attn_2_available
+
+from light_r1.errors import LightR1Error
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+def resolve_attention(name: str) -> str:
+    """Return the attention implementation meant by `auto`: FlashAttention 2 on a GPU that has it, else SDPA."""
+    if name != "auto":
+        return name
+    return "flash_attention_2" if torch.cuda.is_available() and is_flash_attn_2_available() else "sdpa"
+
+
+def load_tokenizer(path: str | Path, **options: Any) -> PreTrainedTokenizerBase:
+    """Load a tokenizer with a padding token that is not the end token where the vocabulary has a spare one."""
+    tokenizer = AutoTokenizer.from_pretrained(str(path), **options)
+    return with_pad_token(tokenizer)
+
+
+def with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Give the tokenizer a padding token.
+
+    Padding with the end token is how models unlearn to stop: wherever labels are derived from padding, the end
+    token loses its label. Labels are explicit here, but other tools will load the saved tokenizer.
+    """
+    if tokenizer.pad_token is None:
+        spare = next((t for t in ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>") if t in tokenizer.get_vocab()), None)
+        tokenizer.pad_token = spare or tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dtype: str = "bfloat16",
+    attn_implementation: str = "auto",
+    quantization: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load a causal language model; a LoRA adapter folder is loaded with its adapter merged.
+
+    Args:
+        path: Hub name, model folder, or adapter folder.
+        dtype: `bfloat16`, `float16` or `float32`.
+        attn_implementation: A transformers name, or `auto` (see `resolve_attention`).
+        quantization: Fields of `transformers.BitsAndBytesConfig`.
+        revision: Hub revision.
+        trust_remote_code: Run code that comes with the model.
+    """
+    options: dict[str, Any] = {
+        "dtype": DTYPES[dtype],
+        "attn_implementation": resolve_attention(attn_implementation),
+        "trust_remote_code": trust_remote_code,
+        "revision": revision,
+    }
+    if quantization:
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(**quantization)
+    if (Path(path) / "adapter_config.json").exists():
+        from peft import AutoPeftModelForCausalLM
+
+        # The adapter was trained on a resized vocabulary if think tokens were added; peft resizes from its own files.
+        adapted = AutoPeftModelForCausalLM.from_pretrained(str(path), **options)
+        return adapted.merge_and_unload()
+    return AutoModelForCausalLM.from_pretrained(str(path), **options)
+
+
+def init_model(
+    config: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    attn_implementation: str = "auto",
+) -> PreTrainedModel:
+    """Build an untrained model from config fields (`model_type` and the fields of that type's config class)."""
+    fields = dict(config)
+    model_type = fields.pop("model_type", None)
+    if model_type is None:
+        raise LightR1Error("model.init.config: model_type is missing, such as qwen2 or llama.")
+    built = AutoConfig.for_model(
+        model_type,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **fields,
+    )
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(
+        built, dtype=DTYPES[dtype], attn_implementation=resolve_attention(attn_implementation)
+    )
+
+
+def call_by_name(name: str, **options: Any) -> Any:
+    """Call the function named `package.module:function`.
+
+    Raises:
+        LightR1Error: The module or the function does not exist.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LightR1Error(f"{name!r} cannot be called: {error}. Expected `package.module:function`.") from error
+    return function(**options)
+
+
+def add_think_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...]) -> list[int]:
+    """Register the think tags as special tokens and give them embedding rows at the mean of the others.
+
+    Returns:
+        The ids of the tokens that were not in the vocabulary before.
+    """
+    new = [token for token in tokens if token not in tokenizer.get_vocab()]
+    tokenizer.add_special_tokens({"additional_special_tokens": list(tokens)}, replace_additional_special_tokens=False)
+    if new and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=True)
+    return [int(tokenizer.convert_tokens_to_ids(token)) for token in new]
+
+
+def lora_config(fields: Mapping[str, Any]) -> Any:
+    """Build a `peft.LoraConfig` for a causal language model from recipe fields."""
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", **fields)
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save weights and tokenizer of an unwrapped model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
