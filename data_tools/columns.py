@@ -3,11 +3,11 @@
 Every other column is kept as it is. A dump is read as it was published:
 
 - `problem`, `question`, `prompt`, `query` (text, or a TRL-style prompt of one user message) -> `problem`;
-- `solution`, `response`, `completion`, `output` -> `solution`; `answer`, `final_answer`, `expected_answer`,
+- `solution`, `response`, `completion` -> `solution`; `answer`, `final_answer`, `expected_answer`,
   `ground_truth` -> `answer`;
 - alpaca `instruction` + `input` + `output` -> `problem`, `solution`;
-- `messages`, or ShareGPT `conversations` with human/gpt or user/assistant and an optional `system` column: one
-  exchange becomes `problem`, `solution` and `system`; anything longer stays as `messages`.
+- `messages`, or ShareGPT `conversations` with human/gpt or user/assistant and an optional `system` column:
+  one exchange becomes `problem`, `solution` and `system`; anything longer stays as `messages`.
 
 A worked solution is no final answer: taking one out is the business of `data_tools.extract`.
 """
@@ -24,7 +24,7 @@ CANONICAL = ("problem", "solution", "answer", "messages")
 
 _ALIASES: dict[str, tuple[str, ...]] = {
     "problem": ("problem", "question", "prompt", "query"),
-    "solution": ("solution", "response", "completion", "output"),
+    "solution": ("solution", "response", "completion"),
     "answer": ("answer", "final_answer", "expected_answer", "ground_truth"),
     "messages": ("messages", "conversations"),
 }
@@ -122,8 +122,7 @@ def _rename(values: Row, canonical: str, aliases: tuple[str, ...]) -> None:
     """Move the first alias that exists to the canonical name."""
     found = next((alias for alias in aliases if values.get(alias) is not None), None)
     if found is not None and found != canonical and values.get(canonical) is None:
-        if canonical == "answer" or found != "output" or "instruction" in values or "problem" in values:
-            values[canonical] = values.pop(found)
+        values[canonical] = values.pop(found)
 
 
 def _from_alpaca(row: Row, values: Row) -> None:
@@ -131,6 +130,8 @@ def _from_alpaca(row: Row, values: Row) -> None:
     extra = values.pop("input", None)
     values.pop("instruction")
     values["problem"] = f"{instruction}\n\n{extra}" if extra else instruction
+    if "output" in values and values.get("solution") is None:
+        values["solution"] = values.pop("output")
 
 
 def _only_user_text(row: Row, messages: list[Any]) -> str:

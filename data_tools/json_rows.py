@@ -53,9 +53,9 @@ def _open_reader(path: Path) -> io.BufferedReader:
     suffix = path.suffix.lower()
     raw: Any
     if suffix == ".gz":
-        raw = gzip.open(path, "rb")
+        raw = gzip.GzipFile(path, "rb")
     elif suffix == ".xz":
-        raw = lzma.open(path, "rb")
+        raw = lzma.LZMAFile(path, "rb")
     elif suffix == ".zst":
         raw = zstandard.open(path, "rb")
     else:

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -159,7 +160,7 @@ def _write_dataset(path: Path, writer: _TableWriter) -> None:
             stream.write_batch(batch.cast(features.arrow_schema))
     info = {"citation": "", "description": "", "features": features.to_dict(), "homepage": "", "license": ""}
     (path / "dataset_info.json").write_text(json.dumps(info, indent=2), encoding="utf-8")
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": shard}],
         "_fingerprint": _digest(path / shard),  # of the content: `datasets` keys its caches by it
         "_format_columns": None,
