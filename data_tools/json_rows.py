@@ -55,7 +55,7 @@ def _open_reader(path: Path) -> io.BufferedReader:
     if suffix == ".gz":
         raw = gzip.GzipFile(path, "rb")
     elif suffix == ".xz":
-        raw = lzma.LZMAFile(path, "rb")
+        raw = lzma.LZMAFile(path, "rb")  # noqa: SIM115  closed with the reader
     elif suffix == ".zst":
         raw = zstandard.open(path, "rb")
     else:

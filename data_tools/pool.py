@@ -1,0 +1,48 @@
+"""Chunks of rows mapped in processes: results in order, bounded read-ahead.
+
+`multiprocessing.Pool.imap` reads its whole input at once; here at most a few chunks per worker are in flight.
+Workers are spawned, not forked, since the caller may hold threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+_AHEAD = 3  # chunks in flight per worker: enough to keep it busy while results wait for their turn
+
+
+def map_chunks(
+    function: Callable[[Sequence[A]], Sequence[B]], items: Iterable[A], *, workers: int, chunk: int
+) -> Iterator[B]:
+    """Apply a function of a chunk in processes.
+
+    Args:
+        function: Takes a chunk and returns its results; must be picklable.
+        items: The items, read lazily.
+        workers: Number of processes.
+        chunk: Items per chunk.
+
+    Yields:
+        The results in the order of the items.
+    """
+    source = iter(items)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting: deque[Future[Sequence[B]]] = deque()
+        try:
+            while part := list(islice(source, chunk)):
+                waiting.append(pool.submit(function, part))
+                if len(waiting) >= workers * _AHEAD:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,373 @@
+"""Running tools: one at a time over files, several folded into one stream, row-wise ones in processes.
+
+A tool is `def tool(rows, *, option=...) -> Iterator[Row | Dropped]`. Whatever runs it, no row vanishes: each
+`Dropped` is counted by reason and handed on. A tool may also return a dict at the end of its generator; it
+becomes the `summary` of the report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data_tools.columns import text, to_canonical
+from data_tools.options import check_options, load_tool, option_table, tool_doc
+from data_tools.rows import (
+    DataToolsError,
+    Dropped,
+    OnError,
+    Row,
+    count_rows,
+    open_writer,
+    place_of,
+    read_rows,
+)
+
+Tool = Callable[[Iterable[Row]], Iterable[Row | Dropped]]
+OnDropped = Callable[[str, Dropped], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How row-wise tools run.
+
+    Args:
+        workers: Processes; 1 runs in this one.
+        chunk: Rows handed to a process at once.
+        on_error: What a row that a tool cannot read does: `stop` raises, `skip` drops it as `malformed`.
+    """
+
+    workers: int = 1
+    chunk: int = 256
+    on_error: OnError = "stop"
+
+
+_EXECUTION: ContextVar[Execution] = ContextVar("execution", default=Execution())
+
+
+@contextmanager
+def executing(execution: Execution) -> Iterator[None]:
+    """Run the tools used inside the `with` block in this way."""
+    token = _EXECUTION.set(execution)
+    try:
+        yield
+    finally:
+        _EXECUTION.reset(token)
+
+
+def per_row(
+    check: Callable[..., Row | Dropped], rows: Iterable[Row], **options: Any
+) -> Iterator[Row | Dropped]:
+    """Lift a function of one row to a tool: the single place where rows go to other processes.
+
+    Args:
+        check: A module-level function `(row, **options) -> Row | Dropped`.
+        rows: The rows.
+        options: Passed to `check`.
+
+    Yields:
+        One result per row, in the order of the rows, whatever the number of workers.
+
+    Raises:
+        DataToolsError: If `check` raises one and errors stop; it names the place of the row.
+    """
+    execution = _EXECUTION.get()
+    results: Iterable[Row | Dropped]
+    if execution.workers <= 1:
+        results = (_apply(check, options, row) for row in rows)
+    else:
+        from data_tools.pool import map_chunks
+
+        results = map_chunks(
+            partial(_apply_all, check, options), rows, workers=execution.workers, chunk=execution.chunk
+        )
+    for result in results:
+        if isinstance(result, Dropped) and result.reason == "malformed" and execution.on_error == "stop":
+            raise DataToolsError(str(result.match))
+        yield result
+
+
+def _apply(check: Callable[..., Row | Dropped], options: Mapping[str, Any], row: Row) -> Row | Dropped:
+    try:
+        return check(row, **options)
+    except DataToolsError as error:
+        message, place = str(error), place_of(row)
+        return Dropped(row, "malformed", message if place in message else f"{place}: {message}")
+
+
+def _apply_all(
+    check: Callable[..., Row | Dropped], options: Mapping[str, Any], rows: Sequence[Row]
+) -> list[Row | Dropped]:
+    return [_apply(check, options, row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A tool with its options, ready to be folded over rows.
+
+    Args:
+        name: Its name in counts.
+        run: The tool with its options bound.
+        needs: Columns that must be text in every row.
+    """
+
+    name: str
+    run: Tool
+    needs: tuple[str, ...] = ()
+
+
+def make_step(tool: str, options: Mapping[str, Any] | None = None, *, name: str | None = None) -> Step:
+    """Bind a tool of `TOOLS` (or `module:function`) to its options.
+
+    Args:
+        tool: The tool.
+        options: Its options; checked against its signature.
+        name: Its name in counts; the tool's by default.
+
+    Raises:
+        DataToolsError: For an unknown tool or wrong options.
+    """
+    given = check_options(tool, options or {})
+    return Step(name or tool, partial(load_tool(tool), **given), tuple(tool_doc(tool).needs))
+
+
+@dataclass(slots=True)
+class StepCount:
+    """What happened in one step: `rows_in = kept + sum(dropped)` unless the tool makes new rows."""
+
+    step: str
+    rows_in: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.kept:,} kept",
+            *(f"{count:,} {reason}" for reason, count in self.dropped.most_common()),
+        ]
+        return f"{self.step}: {self.rows_in:,} in = {' + '.join(parts)}"
+
+
+class Fold:
+    """Rows going through steps one after the other; iterate it once, then read `counts`.
+
+    Args:
+        rows: The rows.
+        steps: The steps in order.
+        on_dropped: Receives the step's name and each dropped row.
+    """
+
+    def __init__(self, rows: Iterable[Row], steps: Sequence[Step], *, on_dropped: OnDropped) -> None:
+        self.counts = [StepCount(step.name) for step in steps]
+        stream: Iterable[Row] = rows
+        for step, count in zip(steps, self.counts, strict=True):
+            stream = _run_step(step, stream, count, on_dropped)
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._stream)
+
+
+def fold(
+    rows: Iterable[Row], steps: Sequence[Step | tuple[str, Mapping[str, Any]]], *, on_dropped: OnDropped
+) -> Fold:
+    """Send rows through several tools in one pass.
+
+    Args:
+        rows: The rows, with canonical columns.
+        steps: Steps, or pairs of a tool's name and its options.
+        on_dropped: Receives the step's name and each dropped row, so that no row vanishes.
+
+    Returns:
+        The kept rows, to be iterated once; `counts` has what each step kept and dropped.
+
+    Raises:
+        DataToolsError: For an unknown tool or wrong options, before any row is read.
+    """
+    made = [step if isinstance(step, Step) else make_step(*step) for step in steps]
+    return Fold(rows, made, on_dropped=on_dropped)
+
+
+def _run_step(step: Step, rows: Iterable[Row], count: StepCount, on_dropped: OnDropped) -> Iterator[Row]:
+    def drop(dropped: Dropped) -> None:
+        count.dropped[dropped.reason] += 1
+        on_dropped(step.name, dropped)
+
+    results = iter(step.run(_readable(step, rows, count, drop)))
+    while True:
+        try:
+            result = next(results)
+        except StopIteration as end:
+            count.summary = dict(end.value or {})
+            return
+        if isinstance(result, Dropped):
+            drop(result)
+        else:
+            count.kept += 1
+            yield result
+
+
+def _readable(
+    step: Step, rows: Iterable[Row], count: StepCount, drop: Callable[[Dropped], None]
+) -> Iterator[Row]:
+    """Count the rows and see that they have what the step needs."""
+    on_error = _EXECUTION.get().on_error
+    for row in rows:
+        count.rows_in += 1
+        try:
+            for column in step.needs:
+                text(row, column)
+        except DataToolsError as error:
+            if on_error == "stop":
+                raise
+            drop(Dropped(row, "malformed", str(error)))
+            continue
+        yield row
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run of one tool did. `OUT.report.json` holds all but the time, so equal runs write equal files.
+
+    Args:
+        tool: The tool.
+        options: All its options, defaults included.
+        input: Where the rows came from.
+        output: Where the kept rows are.
+        rows_in: Rows read, malformed ones included.
+        kept: Rows written.
+        dropped: Reason -> count.
+        summary: What the tool itself reports.
+        seconds: Wall time.
+    """
+
+    tool: str
+    options: dict[str, Any]
+    input: str
+    output: str
+    rows_in: int
+    kept: int
+    dropped: dict[str, int]
+    summary: dict[str, Any]
+    seconds: float
+
+    def __str__(self) -> str:
+        count = StepCount(self.tool, self.rows_in, self.kept, Counter(self.dropped))
+        return f"{count} ({self.seconds:.1f} s)"
+
+
+def run_tool(
+    name: str,
+    in_path: str | Path,
+    out_path: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    workers: int = 1,
+    on_error: OnError = "stop",
+    progress: bool = False,
+) -> Report:
+    """Run one tool from file to file.
+
+    Writes `out_path`, `out_path.dropped.jsonl` (each dropped row with its reason and match) and, last,
+    `out_path.report.json`. All three appear only when the run has succeeded.
+
+    Args:
+        name: The tool: a name in `TOOLS`, or `module:function`.
+        in_path: A file or folder that `read_rows` reads.
+        out_path: A file or folder that `write_rows` writes; it may be `in_path`.
+        options: The tool's options.
+        columns: Canonical name -> column of the file, for what `to_canonical` does not detect.
+        workers: Processes for row-wise tools.
+        on_error: `stop`, or `skip`: malformed rows are dropped with the reason `malformed`.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        DataToolsError: For an unknown tool, wrong options, unreadable input or, with `stop`, the first
+            malformed row.
+    """
+    start = time.perf_counter()
+    step = make_step(name, options)
+    dropped_path, report_path = (Path(f"{out_path}.{kind}") for kind in ("dropped.jsonl", "report.json"))
+    malformed: Counter[str] = Counter()
+    with ExitStack() as stack:
+        stack.enter_context(executing(Execution(workers=workers, on_error=on_error)))
+        aside = stack.enter_context(open_writer(dropped_path))
+        kept = stack.enter_context(open_writer(out_path))
+
+        def put_aside(_: str, dropped: Dropped) -> None:
+            aside.write({"reason": dropped.reason, "match": dropped.match, "row": dropped.row})
+
+        def put_malformed(dropped: Dropped) -> None:
+            malformed[dropped.reason] += 1
+            put_aside(name, dropped)
+
+        rows = canonical_rows(in_path, columns=columns, on_error=on_error, on_malformed=put_malformed)
+        folded = fold(_watched(rows, name, count_rows(in_path), show=progress), [step], on_dropped=put_aside)
+        for row in folded:
+            kept.write(row)
+    count = folded.counts[0]
+    report = Report(
+        tool=name,
+        options=_all_options(name, options or {}),
+        input=str(in_path),
+        output=str(out_path),
+        rows_in=count.rows_in + malformed.total(),
+        kept=count.kept,
+        dropped=dict(sorted((count.dropped + malformed).items())),
+        summary=count.summary,
+        seconds=time.perf_counter() - start,
+    )
+    write_report(report_path, report)
+    return report
+
+
+def canonical_rows(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "stop",
+    on_malformed: Callable[[Dropped], None] | None = None,
+) -> Iterator[Row]:
+    """Read a file with canonical column names; see `read_rows` and `to_canonical`."""
+    for row in read_rows(path, on_error=on_error, on_malformed=on_malformed):
+        try:
+            yield to_canonical(row, columns)
+        except DataToolsError as error:
+            if on_error == "stop" or on_malformed is None:
+                raise
+            on_malformed(Dropped(row, "malformed", str(error)))
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write a report as JSON, whole or not at all."""
+    values = {name: getattr(report, name) for name in Report.__slots__ if name != "seconds"}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(
+        json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
+    )
+    os.replace(temporary, path)
+
+
+def _all_options(tool: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given.get(name, option.default) for name, option in option_table(tool).items()}
+
+
+def _watched(rows: Iterable[Row], name: str, total: int | None, *, show: bool) -> Iterable[Row]:
+    """Show a bar on a terminal."""
+    if not show:
+        return rows
+    from tqdm import tqdm
+
+    bar: Iterable[Row] = tqdm(rows, desc=name, total=total, unit=" rows", disable=None)
+    return bar
