@@ -300,13 +300,10 @@ def _constant(node: ast.expr, tree: ast.Module) -> Any:
 def _definition(name: str, tree: ast.Module) -> tuple[ast.expr, ast.Module]:
     """Find what a module-level name stands for, also through one import."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == name for t in node.targets
-        ):
+        if isinstance(node, ast.Assign) and name in [ast.unparse(target) for target in node.targets]:
             return node.value, tree
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-            if node.value is not None:
-                return node.value, tree
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name and node.value is not None:
+            return node.value, tree
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:

@@ -1,8 +1,7 @@
-"""Running tools: one at a time over files, several folded into one stream, row-wise ones in processes.
+"""Running a tool from file to file, and row-wise tools in processes.
 
 A tool is `def tool(rows, *, option=...) -> Iterator[Row | Dropped]`. Whatever runs it, no row vanishes: each
-`Dropped` is counted by reason and handed on. A tool may also return a dict at the end of its generator; it
-becomes the `summary` of the report.
+`Dropped` is counted by reason and written aside.
 """
 
 from __future__ import annotations
@@ -11,16 +10,17 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_tools.columns import text, to_canonical
-from data_tools.options import check_options, load_tool, option_table, tool_doc
+from data_tools.columns import to_canonical
+from data_tools.fold import StepCount, fold, make_step
+from data_tools.options import option_table
 from data_tools.rows import (
     DataToolsError,
     Dropped,
@@ -32,8 +32,7 @@ from data_tools.rows import (
     read_rows,
 )
 
-Tool = Callable[[Iterable[Row]], Iterable[Row | Dropped]]
-OnDropped = Callable[[str, Dropped], None]
+Check = Callable[..., Row | Dropped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Execution:
     on_error: OnError = "stop"
 
 
-_EXECUTION: ContextVar[Execution] = ContextVar("execution", default=Execution())
+_EXECUTION: ContextVar[Execution] = ContextVar("execution", default=Execution())  # noqa: B039  it is frozen
 
 
 @contextmanager
@@ -96,7 +95,7 @@ def per_row(
         yield result
 
 
-def _apply(check: Callable[..., Row | Dropped], options: Mapping[str, Any], row: Row) -> Row | Dropped:
+def _apply(check: Check, options: Mapping[str, Any], row: Row) -> Row | Dropped:
     try:
         return check(row, **options)
     except DataToolsError as error:
@@ -104,135 +103,8 @@ def _apply(check: Callable[..., Row | Dropped], options: Mapping[str, Any], row:
         return Dropped(row, "malformed", message if place in message else f"{place}: {message}")
 
 
-def _apply_all(
-    check: Callable[..., Row | Dropped], options: Mapping[str, Any], rows: Sequence[Row]
-) -> list[Row | Dropped]:
+def _apply_all(check: Check, options: Mapping[str, Any], rows: Sequence[Row]) -> list[Row | Dropped]:
     return [_apply(check, options, row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A tool with its options, ready to be folded over rows.
-
-    Args:
-        name: Its name in counts.
-        run: The tool with its options bound.
-        needs: Columns that must be text in every row.
-    """
-
-    name: str
-    run: Tool
-    needs: tuple[str, ...] = ()
-
-
-def make_step(tool: str, options: Mapping[str, Any] | None = None, *, name: str | None = None) -> Step:
-    """Bind a tool of `TOOLS` (or `module:function`) to its options.
-
-    Args:
-        tool: The tool.
-        options: Its options; checked against its signature.
-        name: Its name in counts; the tool's by default.
-
-    Raises:
-        DataToolsError: For an unknown tool or wrong options.
-    """
-    given = check_options(tool, options or {})
-    return Step(name or tool, partial(load_tool(tool), **given), tuple(tool_doc(tool).needs))
-
-
-@dataclass(slots=True)
-class StepCount:
-    """What happened in one step: `rows_in = kept + sum(dropped)` unless the tool makes new rows."""
-
-    step: str
-    rows_in: int = 0
-    kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        parts = [
-            f"{self.kept:,} kept",
-            *(f"{count:,} {reason}" for reason, count in self.dropped.most_common()),
-        ]
-        return f"{self.step}: {self.rows_in:,} in = {' + '.join(parts)}"
-
-
-class Fold:
-    """Rows going through steps one after the other; iterate it once, then read `counts`.
-
-    Args:
-        rows: The rows.
-        steps: The steps in order.
-        on_dropped: Receives the step's name and each dropped row.
-    """
-
-    def __init__(self, rows: Iterable[Row], steps: Sequence[Step], *, on_dropped: OnDropped) -> None:
-        self.counts = [StepCount(step.name) for step in steps]
-        stream: Iterable[Row] = rows
-        for step, count in zip(steps, self.counts, strict=True):
-            stream = _run_step(step, stream, count, on_dropped)
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self._stream)
-
-
-def fold(
-    rows: Iterable[Row], steps: Sequence[Step | tuple[str, Mapping[str, Any]]], *, on_dropped: OnDropped
-) -> Fold:
-    """Send rows through several tools in one pass.
-
-    Args:
-        rows: The rows, with canonical columns.
-        steps: Steps, or pairs of a tool's name and its options.
-        on_dropped: Receives the step's name and each dropped row, so that no row vanishes.
-
-    Returns:
-        The kept rows, to be iterated once; `counts` has what each step kept and dropped.
-
-    Raises:
-        DataToolsError: For an unknown tool or wrong options, before any row is read.
-    """
-    made = [step if isinstance(step, Step) else make_step(*step) for step in steps]
-    return Fold(rows, made, on_dropped=on_dropped)
-
-
-def _run_step(step: Step, rows: Iterable[Row], count: StepCount, on_dropped: OnDropped) -> Iterator[Row]:
-    def drop(dropped: Dropped) -> None:
-        count.dropped[dropped.reason] += 1
-        on_dropped(step.name, dropped)
-
-    results = iter(step.run(_readable(step, rows, count, drop)))
-    while True:
-        try:
-            result = next(results)
-        except StopIteration as end:
-            count.summary = dict(end.value or {})
-            return
-        if isinstance(result, Dropped):
-            drop(result)
-        else:
-            count.kept += 1
-            yield result
-
-
-def _readable(
-    step: Step, rows: Iterable[Row], count: StepCount, drop: Callable[[Dropped], None]
-) -> Iterator[Row]:
-    """Count the rows and see that they have what the step needs."""
-    on_error = _EXECUTION.get().on_error
-    for row in rows:
-        count.rows_in += 1
-        try:
-            for column in step.needs:
-                text(row, column)
-        except DataToolsError as error:
-            if on_error == "stop":
-                raise
-            drop(Dropped(row, "malformed", str(error)))
-            continue
-        yield row
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +185,8 @@ def run_tool(
             put_aside(name, dropped)
 
         rows = canonical_rows(in_path, columns=columns, on_error=on_error, on_malformed=put_malformed)
-        folded = fold(_watched(rows, name, count_rows(in_path), show=progress), [step], on_dropped=put_aside)
+        watched = _watched(rows, name, count_rows(in_path), show=progress)
+        folded = fold(watched, [step], on_dropped=put_aside, on_error=on_error)
         for row in folded:
             kept.write(row)
     count = folded.counts[0]
