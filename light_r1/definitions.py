@@ -1,0 +1,174 @@
+"""Find classes, functions and literals in source code without importing it.
+
+A package is located with `find_spec` on its top name alone, which imports nothing; everything below is read
+from files and parsed with `ast`. Re-exports (`from .training_args import TrainingArguments`, also inside
+`if TYPE_CHECKING`) are followed, so `trl:SFTConfig` leads to the class statement. Star imports are not.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from light_r1.errors import LightR1Error
+
+Definition: TypeAlias = "ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef"
+
+
+class SourceError(LightR1Error, LookupError):
+    """A dotted path names no module, or nothing of that name in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A parsed module."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+
+    @property
+    def package(self) -> str:
+        """The package that relative imports of this module start from."""
+        return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+
+
+def split_dotted(dotted: str) -> tuple[str, str]:
+    """Split `module:name` (or `module.name`) into its two parts."""
+    module, separator, name = dotted.rpartition(":" if ":" in dotted else ".")
+    if not (separator and module and name):
+        raise SourceError(f"{dotted} is no dotted path of the form module:name")
+    return module, name
+
+
+@lru_cache(maxsize=256)
+def read_module(name: str) -> Module:
+    """Parse the source of module `name`; its parent packages are not imported.
+
+    Raises:
+        SourceError: If there is no such module, or it has no Python source.
+    """
+    top, *rest = name.split(".")
+    try:
+        spec = find_spec(top)
+    except (ValueError, ImportError) as error:
+        raise SourceError(f"no package named {top}") from error
+    if spec is None:
+        raise SourceError(f"no package named {top}")
+    roots = [Path(place) for place in spec.submodule_search_locations or []]
+    candidates = [root.joinpath(*rest) / "__init__.py" for root in roots]
+    candidates += [root.joinpath(*rest[:-1], f"{rest[-1]}.py") for root in roots if rest]
+    if not roots and not rest and spec.origin:
+        candidates = [Path(spec.origin)]
+    for path in candidates:
+        if path.is_file():
+            return Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+    raise SourceError(f"no module named {name}")
+
+
+@lru_cache(maxsize=256)
+def _import_map(module_name: str) -> dict[str, tuple[str, str]]:
+    """Return local name -> (module, name there) of every `from ... import`, at any depth of the module."""
+    module = read_module(module_name)
+    imported: dict[str, tuple[str, str]] = {}
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        base = node.module or ""
+        if node.level:
+            parents = module.package.split(".")
+            parents = parents[: len(parents) - node.level + 1]
+            base = ".".join([*parents, base] if base else parents)
+        for alias in node.names:
+            imported[alias.asname or alias.name] = (base, alias.name)
+    return imported
+
+
+@lru_cache(maxsize=1024)
+def find_definition(module_name: str, name: str) -> tuple[Module, Definition]:
+    """Return the class or function `name` of a module, following re-exports.
+
+    Raises:
+        SourceError: If it is not there.
+    """
+    module = read_module(module_name)
+    for node in module.tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+            return module, node
+    imported = _import_map(module_name).get(name)
+    if imported is None:
+        raise SourceError(f"{module_name} has no class or function {name}")
+    return find_definition(*imported)
+
+
+def resolve(module: Module, expression: ast.expr) -> tuple[Module, Definition]:
+    """Find the definition of a name (`SFTConfig`) or attribute (`trl.SFTConfig`) used in `module`."""
+    if isinstance(expression, ast.Subscript):
+        return resolve(module, expression.value)
+    if isinstance(expression, ast.Attribute):
+        return find_definition(ast.unparse(expression.value), expression.attr)
+    return find_definition(module.name, ast.unparse(expression))
+
+
+def bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.ClassDef]]:
+    """Yield the base classes whose source can be found (not builtins, not C extensions)."""
+    for base in node.bases:
+        try:
+            base_module, found = resolve(module, base)
+        except SourceError:
+            continue
+        if isinstance(found, ast.ClassDef):
+            yield base_module, found
+
+
+def assigned(body: Sequence[ast.stmt], name: str) -> ast.expr | None:
+    """Return the expression that `name` is assigned in the body of a module or class, if it is."""
+    for node in body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
+        if node.value is not None and any(isinstance(t, ast.Name) and t.id == name for t in targets):
+            return node.value
+    return None
+
+
+def literal(dotted: str) -> Any:
+    """Return the literal that `module:NAME` is assigned, e.g. `data_tools:TOOLS`.
+
+    Raises:
+        SourceError: If there is no such module or name, or its value is no literal.
+    """
+    module_name, name = split_dotted(dotted)
+    expression = assigned(read_module(module_name).tree.body, name)
+    if expression is None:
+        raise SourceError(f"{module_name} does not define {name}")
+    try:
+        return ast.literal_eval(expression)
+    except ValueError as error:
+        raise SourceError(f"{dotted} is not a literal") from error
+
+
+def class_attribute(dotted: str, name: str) -> Any:
+    """Return the literal value of a class attribute, looked up along the base classes; None if unset.
+
+    Raises:
+        SourceError: If `dotted` is not a class.
+    """
+    pending: list[tuple[Module, Definition]] = [find_definition(*split_dotted(dotted))]
+    while pending:
+        module, node = pending.pop(0)
+        if not isinstance(node, ast.ClassDef):
+            raise SourceError(f"{dotted} is not a class")
+        expression = assigned(node.body, name)
+        if expression is not None:
+            return ast.literal_eval(expression)
+        pending = [*bases(module, node), *pending]
+    return None
