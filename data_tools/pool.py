@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
+
+from data_tools.rows import DataToolsError
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -32,6 +35,9 @@ def map_chunks(
 
     Yields:
         The results in the order of the items.
+
+    Raises:
+        DataToolsError: If a process dies.
     """
     source = iter(items)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -43,6 +49,11 @@ def map_chunks(
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataToolsError(
+                "a worker process died. Out of memory? In a script, start the work under "
+                '`if __name__ == "__main__":`, since workers import the script again'
+            ) from error
         finally:
             for future in waiting:
                 future.cancel()
