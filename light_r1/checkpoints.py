@@ -45,13 +45,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
 
 
-def why_torn(checkpoint: Path, *, processes: int = 1) -> str:
-    """Say what keeps a checkpoint from being resumed exactly; an empty string if nothing does.
-
-    Args:
-        checkpoint: A `checkpoint-<step>` folder.
-        processes: How many processes wrote it: each leaves its random state.
-    """
+def why_torn(checkpoint: Path) -> str:
+    """Say what keeps a `checkpoint-<step>` folder from being resumed exactly; empty if nothing does."""
     if (checkpoint / "checkpoint-is-incomplete.txt").exists():
         return "its own marker says it is incomplete"
     state = checkpoint / "trainer_state.json"
@@ -66,7 +61,9 @@ def why_torn(checkpoint: Path, *, processes: int = 1) -> str:
     for kind, patterns in (("model", _MODELS), ("optimizer", _OPTIMIZERS)):
         if not any(any(checkpoint.glob(pattern)) for pattern in patterns):
             return f"no {kind} files"
-    names = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
+    # Each process leaves its random state, rank 0 as the last one since it alone writes weights before.
+    ranks = len(list(checkpoint.glob("rng_state_*.pth")))
+    names = [f"rng_state_{rank}.pth" for rank in range(ranks)] or ["rng_state.pth"]
     missing = [name for name in names if not (checkpoint / name).exists()]
     if missing:
         return f"{', '.join(missing)} missing"
@@ -117,20 +114,15 @@ def is_whole_safetensors(file: Path) -> bool:
     return bool(size == 8 + length + max(ends, default=0))
 
 
-def last_checkpoint(folder: Path, *, processes: int = 1) -> Path | None:
-    """Return the whole checkpoint with the highest step, or None. Changes nothing on disk.
-
-    Args:
-        folder: The `checkpoints/` folder of a stage.
-        processes: How many processes wrote them.
-    """
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the whole checkpoint with the highest step in a stage's `checkpoints/`, or None."""
     for checkpoint in reversed(list_checkpoints(folder)):
-        if not why_torn(checkpoint, processes=processes):
+        if not why_torn(checkpoint):
             return checkpoint
     return None
 
 
-def set_torn_aside(folder: Path, *, processes: int = 1) -> list[Path]:
+def set_torn_aside(folder: Path) -> list[Path]:
     """Rename torn checkpoints to `torn-checkpoint-<step>`, where no trainer looks for them, and say why.
 
     Returns:
@@ -138,7 +130,7 @@ def set_torn_aside(folder: Path, *, processes: int = 1) -> list[Path]:
     """
     moved = []
     for checkpoint in list_checkpoints(folder):
-        if why := why_torn(checkpoint, processes=processes):
+        if why := why_torn(checkpoint):
             target = checkpoint.with_name(f"torn-{checkpoint.name}")
             if target.exists():
                 shutil.rmtree(target)

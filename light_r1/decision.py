@@ -95,6 +95,10 @@ def _without_batch(resolved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resume(stage: StageDir, begun: Begun, batch: Batch | None, changed: tuple[str, ...]) -> Decision:
+    checkpoint = last_checkpoint(stage.checkpoints)
+    if checkpoint is None:
+        reason = "cut off before its first checkpoint"
+        return Decision("resume", reason, begun.fingerprint, changed)
     if begun.batch is not None and batch is not None and begun.batch.size != batch.size:
         raise RunDirError(
             f"{stage.name}: it was begun with an effective batch of {begun.batch} "
@@ -103,12 +107,7 @@ def _resume(stage: StageDir, begun: Begun, batch: Batch | None, changed: tuple[s
             f"gradient_accumulation_steps so that the product is {begun.batch.size} again, "
             f"or move {stage.path} away to train it anew."
         )
-    processes = begun.batch.processes if begun.batch else 1
-    checkpoint = last_checkpoint(stage.checkpoints, processes=processes)
-    if checkpoint is None:
-        reason = "cut off before its first checkpoint"
-    else:
-        reason = f"cut off, goes on from step {step_of(checkpoint)}"
+    reason = f"cut off, goes on from step {step_of(checkpoint)}"
     return Decision("resume", reason, begun.fingerprint, changed, checkpoint)
 
 

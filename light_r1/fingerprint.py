@@ -51,7 +51,7 @@ INERT: Mapping[str, str] = MappingProxyType(
             ("dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor"), _LOADER
         ),
         **dict.fromkeys(("dataset_num_proc", "ddp_timeout"), _LOADER),
-        **dict.fromkeys(("output_dir", "logging_dir", "run_name", "project"), _PLACE),
+        **dict.fromkeys(("output_dir", "run_name", "project"), _PLACE),
         **dict.fromkeys(("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"), _PLACE),
     }
 )

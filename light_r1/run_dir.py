@@ -15,7 +15,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from light_r1.checkpoints import folder_bytes
 from light_r1.errors import RunDirError
 from light_r1.fingerprint import stage_fingerprint
 from light_r1.lock import lock
-from light_r1.manifest import Manifest, read_manifest
+from light_r1.manifest import SCHEMA, Manifest, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class StageDir:
         return f"StageDir({str(self.path)!r})"
 
     def begin(self, resolved: Mapping[str, Any], *, batch: Batch | None = None) -> str:
-        """Make the folder and write `stage.json`, unless the stage was begun before.
+        """Make the folder and write `stage.json`; of a stage begun before only the batch's split is renewed.
 
         Args:
             resolved: The settings that the result follows from (see `stage_fingerprint`).
@@ -101,20 +101,14 @@ class StageDir:
         Returns:
             The stage's fingerprint.
         """
-        if (begun := self.read_begun()) is not None:
+        begun = self.read_begun()
+        if begun is None:
+            begun = Begun(self.name, stage_fingerprint(resolved), dict(resolved), None, now())
+        elif begun.batch == batch:
             return begun.fingerprint
-        fp = stage_fingerprint(resolved)
-        content = {
-            "schema": 1,
-            "stage": self.name,
-            "fingerprint": fp,
-            "created": now(),
-            "batch": asdict(batch) if batch else None,
-            "resolved": dict(resolved),
-        }
-        write_json(self.stage_json, content)
+        write_json(self.stage_json, {"schema": SCHEMA, **asdict(replace(begun, batch=batch))})
         self.output.mkdir(exist_ok=True)
-        return fp
+        return begun.fingerprint
 
     def read_begun(self) -> Begun | None:
         """Return the content of `stage.json`, or None if the stage was never begun.
