@@ -100,10 +100,9 @@ def missing_column(row: Row, column: str) -> str:
     """Return the message for a column that a row lacks."""
     near = get_close_matches(column, list(row), n=1, cutoff=0.6)
     hint = f" Did you mean `{near[0]}`?" if near else ""
-    return (
-        f"{place_of(row)}: no column `{column}`; the columns are {', '.join(sorted(row)) or 'none'}.{hint} "
-        f"Name it with --columns {column}=..."
-    )
+    if column in CANONICAL:
+        hint += f" Name it with --columns {column}=COLUMN."
+    return f"{place_of(row)}: no column `{column}`; the columns are {', '.join(sorted(row)) or 'none'}.{hint}"
 
 
 def _named(row: Row, column: str) -> Any:

@@ -118,11 +118,18 @@ def fold(
 def _run_step(
     step: Step, rows: Iterable[Row], count: StepCount, on_dropped: OnDropped, on_error: OnError
 ) -> Iterator[Row]:
+    """Start a step: a tool that checks its options when called does so now, before any row is read."""
+
     def drop(dropped: Dropped) -> None:
         count.dropped[dropped.reason] += 1
         on_dropped(step.name, dropped)
 
-    results = iter(step.run(_readable(step, rows, count, drop, on_error)))
+    return _kept(iter(step.run(_readable(step, rows, count, drop, on_error))), count, drop)
+
+
+def _kept(
+    results: Iterator[Row | Dropped], count: StepCount, drop: Callable[[Dropped], None]
+) -> Iterator[Row]:
     while True:
         try:
             result = next(results)
