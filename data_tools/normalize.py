@@ -16,14 +16,17 @@ MAX_DIGITS = 4000
 
 _SIGNS = dict(zip("−–‐‑÷∕⁄（）［］｛｝，。：；％＝＋’′‘“”", "----///()[]{},.:;%=+'''\"\"", strict=True))
 _NAMED = """
-×times ·cdot ⋅cdot ∙cdot √sqrt π,pi ∞infty °degree ±pm ∓mp ≤le ⩽le ≥ge ⩾ge ≠ne ≈approx ∪cup ∩cap ∖setminus
-∅emptyset ∈in θtheta αalpha βbeta γgamma λlambda μmu εepsilon Ɛepsilon ωomega φphi ϕphi ρrho σsigma δdelta ΔDelta
-τtau ⌊lfloor ⌋rfloor ⌈lceil ⌉rceil ⟨langle ⟩rangle ∫int ∑sum →to
+×times ·cdot ⋅cdot ∙cdot √sqrt πpi ∞infty °degree ±pm ∓mp ≤le ⩽le ≥ge ⩾ge ≠ne ≈approx ∪cup ∩cap ∖setminus
+∅emptyset ∈in θtheta αalpha βbeta γgamma λlambda μmu εepsilon Ɛepsilon ωomega φphi ϕphi ρrho σsigma δdelta
+ΔDelta τtau ⌊lfloor ⌋rfloor ⌈lceil ⌉rceil ⟨langle ⟩rangle ∫int ∑sum →to
 """
 _UNICODE = str.maketrans(
     _SIGNS
-    | {item[0]: f"\\{item[1:].lstrip(',')} " for item in _NAMED.split()}
-    | {item[0]: "\\frac{%s}{%s}" % (item[1], item[2]) for item in "½12 ⅓13 ⅔23 ¼14 ¾34 ⅕15 ⅛18".split()}
+    | {item[0]: f"\\{item[1:]} " for item in _NAMED.split()}
+    | {
+        char: f"\\frac{top}{bottom}"
+        for char, top, bottom in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅛18")
+    }
     | {digit: str(value) for value, digit in enumerate("０１２３４５６７８９")}
     | {digit: f"_{value}" for value, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")}
     | {"ℝ": r"\mathbb{R}", "\u00a0": " ", "\u2009": r"\,", "\u202f": r"\,"}
@@ -70,8 +73,8 @@ class Number:
 
     Args:
         value: Its exact value.
-        digits: Significant digits of a decimal literal with a fractional part or an exponent; 0 for an integer
-            or a fraction, which are exact.
+        digits: Significant digits of a decimal literal with a fractional part or an exponent; 0 for an
+            integer or a fraction, which are exact.
         unit: The value of one unit in the last place of a decimal literal; 0 otherwise.
     """
 
@@ -114,7 +117,7 @@ def squashed(cleaned: str) -> str:
 
 
 def read_number(cleaned: str) -> Number | None:
-    r"""The number that a cleaned text is, or None: `-12`, `1,234.50`, `3/4`, `\frac12`, `1\frac{1}{2}`, `2e3`."""
+    r"""The number that a cleaned text is, or None: `-12`, `1,234.50`, `3/4`, `\frac12`, `1\frac12`, `2e3`."""
     if _INTEGER.fullmatch(cleaned):
         return Number(Fraction(int(cleaned)))
     if len(cleaned) > MAX_DIGITS:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORE = -100
+_USUAL_TAGS = ("<think>", "</think>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,9 @@ class ChatFormat:
     ) -> None:
         name = detect_family(tokenizer) if template == "auto" else template
         if name not in FAMILIES:
-            raise LightR1Error(f"chat.template: {name!r} is not one of {list(FAMILIES)}. {did_you_mean(name, FAMILIES)}")
+            raise LightR1Error(
+                f"chat.template: {name!r} is not one of {list(FAMILIES)}. {did_you_mean(name, FAMILIES)}"
+            )
         if len(think_tokens) not in (0, 2):
             raise LightR1Error(f"chat.think_tokens: expected two tags or none, got {list(think_tokens)}.")
         self.tokenizer = tokenizer
@@ -187,19 +190,34 @@ class ChatFormat:
         """Return the token ids of `prompt_text`."""
         return self.encode(self._context(problem)) + (self.encode(self.opening) if self.force_think else [])
 
+    def fault(self, solution: str) -> str | None:
+        """Return why a solution's thought cannot be trained (see `data_tools.think.split_think`), or `None`."""
+        return split_think(self._with_usual_tags(solution)).fault if self.think_tokens else None
+
     def solution_text(self, solution: str) -> tuple[str, str]:
         r"""Return opening and rest of a solution in canonical form (`<think>\n`, `thought\n</think>\n\nanswer`).
 
         A solution without a thought has an empty opening. Tags are recognised in every form that
         `data_tools.think.split_think` knows.
+
+        Raises:
+            DataError: The thought has no end, no answer, or more than one reading.
         """
         if not self.think_tokens:
             return "", solution.strip()
-        parts = split_think(solution)
-        if parts.thought is None:
-            return "", parts.answer.strip()
-        rest = f"{parts.thought.strip()}\n{self.think_tokens[1]}\n\n{parts.answer.strip()}"
-        return self.opening, rest
+        parts = split_think(self._with_usual_tags(solution))
+        if parts.thought is not None and parts.answer is not None:
+            return self.opening, f"{parts.thought}\n{self.think_tokens[1]}\n\n{parts.answer}"
+        if parts.fault == "no_think":
+            return "", solution.strip()
+        raise DataError(f"the solution has the fault {parts.fault}: {solution[:80]!r}...")
+
+    def _with_usual_tags(self, solution: str) -> str:
+        if self.think_tokens == _USUAL_TAGS:
+            return solution
+        for own, usual in zip(self.think_tokens, _USUAL_TAGS, strict=True):
+            solution = solution.replace(own, usual)
+        return solution
 
     def render(self, problem: str | Sequence[Mapping[str, str]], solution: str) -> Rendered:
         """Render one training sequence; see the module docstring.
@@ -224,7 +242,11 @@ class ChatFormat:
     def response_text(self, completion_ids: Sequence[int]) -> str:
         """Decode a sampled completion to the whole response, with the forced opening tag put back."""
         ids = list(completion_ids)
-        while ids and ids[-1] in (self.end_token_id, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+        while ids and ids[-1] in (
+            self.end_token_id,
+            self.tokenizer.pad_token_id,
+            self.tokenizer.eos_token_id,
+        ):
             ids.pop()
         text = self.tokenizer.decode(ids, skip_special_tokens=False)
         return (self.opening if self.force_think else "") + text
@@ -269,7 +291,9 @@ class ChatFormat:
         system = family.system.format(self.system) if self.system is not None else ""
         pieces = [
             "{{- " + json.dumps(family.bos, ensure_ascii=False) + " }}",
-            "{%- if messages[0]['role'] != 'system' %}{{- " + json.dumps(system, ensure_ascii=False) + " }}{%- endif %}",
+            "{%- if messages[0]['role'] != 'system' %}{{- "
+            + json.dumps(system, ensure_ascii=False)
+            + " }}{%- endif %}",
             "{%- for m in messages %}",
             "{%- if m['role'] == 'system' %}" + _jinja_turn(family.system, "m['content']"),
             "{%- elif m['role'] == 'user' and loop.last %}"

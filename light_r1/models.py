@@ -8,13 +8,18 @@ and a second adapter on top of it behaves differently from what its author expec
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import is_flash_attn_2_available
 
 from light_r1.errors import LightR1Error
@@ -42,7 +47,14 @@ def with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
     token loses its label. Labels are explicit here, but other tools will load the saved tokenizer.
     """
     if tokenizer.pad_token is None:
-        spare = next((t for t in ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>") if t in tokenizer.get_vocab()), None)
+        spare = next(
+            (
+                t
+                for t in ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>")
+                if t in tokenizer.get_vocab()
+            ),
+            None,
+        )
         tokenizer.pad_token = spare or tokenizer.eos_token
     return tokenizer
 
@@ -112,28 +124,18 @@ def init_model(
     )
 
 
-def call_by_name(name: str, **options: Any) -> Any:
-    """Call the function named `package.module:function`.
-
-    Raises:
-        LightR1Error: The module or the function does not exist.
-    """
-    module_name, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise LightR1Error(f"{name!r} cannot be called: {error}. Expected `package.module:function`.") from error
-    return function(**options)
-
-
-def add_think_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...]) -> list[int]:
+def add_think_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...]
+) -> list[int]:
     """Register the think tags as special tokens and give them embedding rows at the mean of the others.
 
     Returns:
         The ids of the tokens that were not in the vocabulary before.
     """
     new = [token for token in tokens if token not in tokenizer.get_vocab()]
-    tokenizer.add_special_tokens({"additional_special_tokens": list(tokens)}, replace_additional_special_tokens=False)
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": list(tokens)}, replace_additional_special_tokens=False
+    )
     if new and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=True)
     return [int(tokenizer.convert_tokens_to_ids(token)) for token in new]

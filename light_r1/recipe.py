@@ -8,14 +8,14 @@ Nothing here imports torch or reads anything but YAML and source code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from light_r1.definitions import SourceError, literal
 from light_r1.errors import Problem, RecipeError, did_you_mean
 from light_r1.field_types import FieldType
-from light_r1.fields import REQUIRED, Field, Table, keyword_only, table
+from light_r1.fields import Field, Table, keyword_only, table
 from light_r1.layers import TOP_KEYS, apply_override, find_recipe, read_layers, shown
 from light_r1.specs import (
     ChatSpec,
@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _TEXT = FieldType(kinds=frozenset({"str"}))
+_GIVEN_TO_SAMPLERS = ("model", "chat", "batch_size")
 _HUB_KEYS = ("config", "split", "data_files", "revision")
 
 
@@ -240,14 +241,16 @@ def _sampler(node: Node | None, faults: Faults) -> SamplerSpec:
     if node is None or node.value is None:
         return SamplerSpec()
     backends: dict[str, str] = literal("light_r1.samplers:SAMPLERS")
-    backend = Field("backend", FieldType(choices=tuple(backends)), "hf")
     chosen = node.items.get("backend")
-    name = chosen.value if chosen is not None else "hf"
-    options = Table("recipe:sampler", {"backend": backend}, open=name not in backends)
-    if isinstance(name, str) and name in backends:
-        # What has no default is handed over by the stage: the model, its end tokens.
-        own = keyword_only(backends[name]).fields
-        tunable = {key: option for key, option in own.items() if option.default is not REQUIRED}
-        options = replace(options, fields={**options.fields, **tunable}, source=backends[name])
-    values = check_block(node, options, faults)
+    name = "hf" if chosen is None else chosen.value
+    fields_of = {"backend": Field("backend", _TEXT, "hf")}
+    try:
+        dotted = backends.get(name, name) if isinstance(name, str) else ""
+        own = keyword_only(dotted).fields
+    except SourceError:
+        hint = did_you_mean(str(name), backends)
+        faults.at(chosen or node, f"no sampler {name}", expected=f"one of {', '.join(backends)}", hint=hint)
+        return SamplerSpec()
+    fields_of |= {key: option for key, option in own.items() if key not in _GIVEN_TO_SAMPLERS}
+    values = check_block(node, Table("recipe:sampler", fields_of), faults)
     return SamplerSpec(values.pop("backend", "hf"), values)

@@ -23,7 +23,7 @@ from light_r1.yaml_lines import Node, Place
 
 TRAINING_TYPES = ("sft", "dpo", "grpo")
 _TEXT = FieldType(kinds=frozenset({"str"}))
-_NO_OPTIONS = "light_r1.stages.options:NoOptions"
+_NO_OPTIONS = "light_r1.stages.options:EvaluateOptions"
 _OWNED_BY_RUN = {
     "output_dir": "The run folder decides; set output_dir at the top of the recipe.",
     "resume_from_checkpoint": "A stage that was cut off resumes by itself.",

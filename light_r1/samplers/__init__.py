@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from light_r1.errors import LightR1Error, did_you_mean
+from light_r1.named import call_by_name
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from light_r1.chat import ChatFormat
 
 SAMPLERS = {
-    "hf": "light_r1.samplers.hf:HFSampler",
+    "hf": "light_r1.samplers.hf:from_chat",
 }
 
 
@@ -69,3 +77,22 @@ class Sampler(Protocol):
         The same list of requests with the same parameters gives the same completions.
         """
         ...
+
+
+def make_sampler(backend: str, *, model: PreTrainedModel, chat: ChatFormat, batch_size: int, **options: Any) -> Sampler:
+    """Build a sampler.
+
+    Args:
+        backend: A name of `SAMPLERS`, or `module:Class`.
+        model: The model to sample from.
+        chat: Its chat format, which knows the end token.
+        batch_size: Rows decoded at once.
+        **options: The backend's own options.
+
+    Raises:
+        LightR1Error: There is no such backend.
+    """
+    path = SAMPLERS.get(backend, backend)
+    if ":" not in path:
+        raise LightR1Error(f"sampler.backend: {backend!r} is not one of {list(SAMPLERS)}. {did_you_mean(backend, SAMPLERS)}")
+    return call_by_name(path, model=model, chat=chat, batch_size=batch_size, **options)

@@ -25,6 +25,7 @@ from torch.nn.functional import pad
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from light_r1.chat import ChatFormat
 from light_r1.errors import LightR1Error
 from light_r1.samplers import Completion, Request, SamplingParams
 
@@ -52,7 +53,10 @@ class SlabLayer(DynamicLayer):
         start = self.keys.shape[-2]
         stop = start + key_states.shape[-2]
         if self.slab is None or self.slab[0].shape[-2] < stop:
-            self.slab = (self._grown(self.keys, key_states, stop), self._grown(self.values, value_states, stop))
+            self.slab = (
+                self._grown(self.keys, key_states, stop),
+                self._grown(self.values, value_states, stop),
+            )
         for slab, states in zip(self.slab, (key_states, value_states), strict=True):
             slab[..., start:stop, :] = states
         self.keys, self.values = (slab[..., :stop, :] for slab in self.slab)
@@ -112,9 +116,15 @@ class HFSampler:
     def __init__(
         self, model: PreTrainedModel, *, eos_token_ids: Sequence[int], pad_token_id: int, batch_size: int = 64
     ) -> None:
-        other = sorted(set(model.config.layer_types) - {"full_attention"}) if "layer_types" in model.config else []
+        other = (
+            sorted(set(model.config.layer_types) - {"full_attention"})
+            if "layer_types" in model.config
+            else []
+        )
         if other:
-            raise LightR1Error(f"the hf sampler needs full attention in every layer, this model has {other}: use vllm.")
+            raise LightR1Error(
+                f"the hf sampler needs full attention in every layer, this model has {other}: use vllm."
+            )
         self.model = model
         self.eos = torch.tensor(list(eos_token_ids), device=model.device)
         self.pad_token_id = pad_token_id
@@ -150,15 +160,21 @@ class HFSampler:
         prompts = [(ids, len(list(rows))) for ids, rows in groupby(requests, key=lambda r: r.prompt_ids)]
         device = self.model.device
         longest = max(len(ids) for ids, _ in prompts)
-        input_ids = torch.tensor([[self.pad_token_id] * (longest - len(ids)) + list(ids) for ids, _ in prompts])
-        mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids, _ in prompts], device=device)
+        input_ids = torch.tensor(
+            [[self.pad_token_id] * (longest - len(ids)) + list(ids) for ids, _ in prompts]
+        )
+        mask = torch.tensor(
+            [[0] * (longest - len(ids)) + [1] * len(ids) for ids, _ in prompts], device=device
+        )
         input_ids = input_ids.to(device)
         repeats = torch.tensor([count for _, count in prompts], device=device)
         cache = [SlabLayer() for _ in range(self.model.config.num_hidden_layers)]
         # The last prompt token is the input of the first decoding step.
         self._forward(input_ids[:, :-1], mask[:, :-1], cache)
         for layer in cache:
-            layer.replace(layer.keys.repeat_interleave(repeats, 0), layer.values.repeat_interleave(repeats, 0))
+            layer.replace(
+                layer.keys.repeat_interleave(repeats, 0), layer.values.repeat_interleave(repeats, 0)
+            )
         rows = len(requests)
         return _Batch(
             requests=requests,
@@ -216,7 +232,9 @@ def choose(logits: torch.Tensor, uniforms: torch.Tensor, params: SamplingParams)
     if params.top_p < 1:
         # A token stays if the mass before it is below top_p, so at least one always does.
         before = probabilities.cumsum(-1) - probabilities
-        probabilities = probabilities.masked_fill(before >= params.top_p * probabilities.sum(-1, keepdim=True), 0)
+        probabilities = probabilities.masked_fill(
+            before >= params.top_p * probabilities.sum(-1, keepdim=True), 0
+        )
     return order.gather(-1, _invert(probabilities, uniforms)[:, None])[:, 0]
 
 
@@ -281,7 +299,8 @@ def _merged(old: _Batch, new: _Batch) -> _Batch:
 
     for mine, theirs in zip(old.cache, new.cache, strict=True):
         mine.replace(
-            torch.cat([left(mine.keys, 2), left(theirs.keys, 2)]), torch.cat([left(mine.values, 2), left(theirs.values, 2)])
+            torch.cat([left(mine.keys, 2), left(theirs.keys, 2)]),
+            torch.cat([left(mine.values, 2), left(theirs.values, 2)]),
         )
     return _Batch(
         requests=old.requests + new.requests,
@@ -293,4 +312,13 @@ def _merged(old: _Batch, new: _Batch) -> _Batch:
         done=torch.cat([old.done, new.done]),
         streams=old.streams + new.streams,
         uniforms=torch.cat([old.uniforms, new.uniforms]),
+    )
+
+
+def from_chat(*, model: PreTrainedModel, chat: ChatFormat, batch_size: int) -> HFSampler:
+    """Build the sampler of a model whose completions end as its chat format says."""
+    declared = model.generation_config.eos_token_id
+    ends = {chat.end_token_id, *([declared] if isinstance(declared, int) else declared or [])}
+    return HFSampler(
+        model, eos_token_ids=sorted(ends), pad_token_id=int(chat.tokenizer.pad_token_id), batch_size=batch_size
     )

@@ -35,8 +35,18 @@ class SampleOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class NoOptions:
-    """A stage without keys of its own: `sft`, `evaluate`."""
+class SFTOptions:
+    """An `sft` stage has no keys of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """An `evaluate` stage has no keys of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataArgs:
+    """A `data` stage has its options in `steps`, none in `args`."""
 
 
 @dataclass(frozen=True, slots=True)

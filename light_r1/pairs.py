@@ -1,0 +1,160 @@
+"""Judged rollouts become preference pairs: Light-R1's semi-on-policy recipe.
+
+Rejected is a sample of the current policy that the verifier called wrong; chosen is a teacher's response that it
+called right (or an own right sample, by option). Paper §3.2; v1 §3.1.3 adds that rejected responses were picked among
+the too long, the too short and those that "think right but answer wrong". The length bounds are not published, so
+they are options without a value here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+from data_tools.rows import Dropped, Row
+from light_r1.chat import ChatFormat
+
+RejectedRule = Literal["truncated", "too_long", "too_short", "right_thought", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class PairOptions:
+    """How pairs are chosen.
+
+    Args:
+        chosen: `teacher` takes the row's `solution`; `self` the policy's own right samples; `teacher_or_self` the
+            teacher's where there is one.
+        per_question: Most pairs per question.
+        include_truncated: Whether samples cut by the length limit may be rejected. They teach to stop.
+        min_rejected_tokens: Shorter wrong samples count as `too_short`; no such class if `None`.
+        max_rejected_tokens: Longer wrong samples count as `too_long`; no such class if `None`.
+        prefer: Classes of rejected samples in order of preference.
+        strip_special_tokens: Decode rejected samples without special tokens and encode them again, which removes
+            the think tags where these are special: the variant that Light-R1 made by accident and merged.
+        seed: Seed of the choice among equals.
+    """
+
+    chosen: Literal["teacher", "self", "teacher_or_self"] = "teacher"
+    per_question: int = 1
+    include_truncated: bool = True
+    min_rejected_tokens: int | None = None
+    max_rejected_tokens: int | None = None
+    prefer: tuple[RejectedRule, ...] = ("right_thought", "wrong", "too_short", "too_long", "truncated")
+    strip_special_tokens: bool = False
+    seed: int = 0
+
+
+def build_pairs(
+    rows: Iterable[Row], chat: ChatFormat, options: PairOptions = PairOptions()
+) -> Iterator[Row | Dropped]:
+    """Turn questions with judged samples into token-exact pairs.
+
+    Args:
+        rows: Questions with `problem`, a teacher's `solution` where there is one, and `responses`: a list of
+            `{"text" or "completion_ids", "correct", "finished"}`. Samples whose `correct` is null are not used.
+        chat: Renders prompt and teacher.
+        options: See `PairOptions`.
+
+    Yields:
+        Rows with `prompt_ids`, `chosen_ids`, `rejected_ids`, `rejected_rule`, `chosen_from`, and the question's id;
+        or `Dropped` questions.
+
+    Drops:
+        no_wrong_sample: the policy was always right, or its wrong samples are not admitted.
+        no_right_response: there is neither a teacher's nor (where asked for) an own right response.
+    """
+    for row in rows:
+        yield from _pairs_of(row, chat, options)
+
+
+def _pairs_of(row: Row, chat: ChatFormat, options: PairOptions) -> Iterator[Row | Dropped]:
+    rng = Random(f"{options.seed}:{row['problem']}")
+    rejected = _rejected(row["responses"], chat, options, rng)
+    chosen = _chosen(row, chat, options, rng)
+    if not rejected:
+        yield Dropped(row, "no_wrong_sample")
+        return
+    if not chosen:
+        yield Dropped(row, "no_right_response")
+        return
+    prompt_ids = chat.prompt_ids(row["problem"])
+    for index, (rule, rejected_ids) in enumerate(rejected[: options.per_question]):
+        source, chosen_ids = chosen[index % len(chosen)]
+        yield {
+            "id": row.get("id", row["problem"]),
+            "prompt_ids": prompt_ids,
+            "chosen_ids": chosen_ids,
+            "rejected_ids": rejected_ids,
+            "chosen_from": source,
+            "rejected_rule": rule,
+        }
+
+
+def _ids(response: Mapping[str, Any], chat: ChatFormat) -> list[int]:
+    if response.get("completion_ids") is not None:
+        return list(response["completion_ids"])
+    return chat.completion_ids(response["text"])
+
+
+def _rejected(
+    responses: Sequence[Mapping[str, Any]], chat: ChatFormat, options: PairOptions, rng: Random
+) -> list[tuple[RejectedRule, list[int]]]:
+    found: list[tuple[RejectedRule, list[int]]] = []
+    seen: set[tuple[int, ...]] = set()
+    for response in responses:
+        if response.get("correct") is not False:
+            continue
+        ids = _ids(response, chat)
+        if tuple(ids) in seen:
+            continue
+        seen.add(tuple(ids))
+        rule = _rule(response, len(ids), options)
+        if rule in options.prefer and (rule != "truncated" or options.include_truncated):
+            found.append((rule, _stripped(ids, chat) if options.strip_special_tokens else ids))
+    rng.shuffle(found)
+    return sorted(found, key=lambda item: options.prefer.index(item[0]))
+
+
+def _rule(response: Mapping[str, Any], length: int, options: PairOptions) -> RejectedRule:
+    if response.get("finished") is False:
+        return "truncated"
+    if options.max_rejected_tokens is not None and length > options.max_rejected_tokens:
+        return "too_long"
+    if options.min_rejected_tokens is not None and length < options.min_rejected_tokens:
+        return "too_short"
+    return "right_thought" if response.get("thought_correct") else "wrong"
+
+
+def _chosen(row: Row, chat: ChatFormat, options: PairOptions, rng: Random) -> list[tuple[str, list[int]]]:
+    teacher = row.get("solution")
+    if options.chosen != "self" and teacher:
+        return [("teacher", chat.completion_ids(teacher))]
+    if options.chosen == "teacher":
+        return []
+    own = [r for r in row["responses"] if r.get("correct") is True and r.get("finished") is not False]
+    rng.shuffle(own)
+    return [("self", _ids(response, chat)) for response in own]
+
+
+def _stripped(ids: Sequence[int], chat: ChatFormat) -> list[int]:
+    text = chat.tokenizer.decode(ids, skip_special_tokens=True)
+    return [*chat.encode(text), chat.end_token_id]
+
+
+def describe_pairs(pairs: Sequence[Row]) -> dict[str, float | dict[str, int]]:
+    """Return counts and lengths of pairs: what a length-exploiting margin would live on.
+
+    Returns:
+        `pairs`, `chosen_tokens` and `rejected_tokens` (means), `rejected_longer` (share of pairs), `rules` (counts).
+    """
+    n = max(1, len(pairs))
+    return {
+        "pairs": len(pairs),
+        "chosen_tokens": sum(len(pair["chosen_ids"]) for pair in pairs) / n,
+        "rejected_tokens": sum(len(pair["rejected_ids"]) for pair in pairs) / n,
+        "rejected_longer": sum(len(pair["rejected_ids"]) > len(pair["chosen_ids"]) for pair in pairs) / n,
+        "rules": dict(Counter(pair["rejected_rule"] for pair in pairs)),
+    }

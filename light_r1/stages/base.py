@@ -1,0 +1,157 @@
+"""What a stage is: a function from artifacts to an artifact, and what it may see.
+
+A stage declares its config class and its further keys as names, which validation reads from the source; nothing
+heavy is imported until `run`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from light_r1.errors import Problem
+from light_r1.manifest import RowCounts
+from light_r1.ranks import Ranks
+from light_r1.run_dir import StageDir
+from light_r1.specs import Recipe, StageSpec
+
+Kind = Literal["model", "rows", "scores"]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """The output of a stage.
+
+    Args:
+        path: Model folder, rows file or scores file.
+        kind: Which of them.
+        fingerprint: Identity of the stage that made it.
+    """
+
+    path: Path
+    kind: Kind
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageJob:
+    """All that a running stage may see.
+
+    Args:
+        spec: The stage as the recipe has it.
+        recipe: The recipe, for its model, chat, data and evaluation blocks.
+        inputs: Artifacts of the earlier stages that this one names, by stage name.
+        dir: The stage's folder.
+        ranks: This process among the others.
+        checkpoint: Where training resumes; `None` starts it.
+    """
+
+    spec: StageSpec
+    recipe: Recipe
+    inputs: Mapping[str, Artifact]
+    dir: StageDir
+    ranks: Ranks
+    checkpoint: Path | None = None
+
+    @property
+    def model_input(self) -> Artifact | None:
+        """The model this stage starts from; `None` is the recipe's `model` block."""
+        return self.inputs.get(self.spec.inputs[0]) if self.spec.inputs else None
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage reports for its manifest.
+
+    Args:
+        metrics: Final numbers.
+        rows: The funnel, for stages that read rows.
+        tokens: Tokens trained on or sampled.
+        steps: Optimizer steps.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    rows: RowCounts | None = None
+    tokens: int | None = None
+    steps: int | None = None
+
+
+class Stage(ABC):
+    """One step of a recipe. Subclass it, set the class variables, write `run`.
+
+    Attributes:
+        version: Raise it when the same settings would now produce something else.
+        makes: Kind of the output.
+        output: Path of the output below the stage's `output/` folder.
+        args_class: Config class of `args`, as `module:Class`; read as text, never imported during validation.
+        options_class: Dataclass of the stage's further keys.
+        reads: Blocks of the recipe that the result depends on, besides args, options and inputs.
+    """
+
+    version: ClassVar[int] = 1
+    makes: ClassVar[Kind]
+    output: ClassVar[str]
+    args_class: ClassVar[str | None] = None
+    options_class: ClassVar[str | None] = None
+    reads: ClassVar[tuple[Literal["model", "chat", "evaluate", "sampler"], ...]] = ()
+
+    def check(self, spec: StageSpec, recipe: Recipe) -> list[Problem]:
+        """Return what is wrong with the stage beyond its keys and types; nothing heavy is loaded."""
+        return []
+
+    def files(self, spec: StageSpec, recipe: Recipe) -> dict[str, Path]:
+        """Return further files that the result depends on, by a name for each."""
+        return {}
+
+    @abstractmethod
+    def run(self, job: StageJob) -> StageResult:
+        """Do the work on every rank; files are written by rank 0 unless named by rank."""
+
+    def resolved(self, spec: StageSpec, recipe: Recipe, inputs: Mapping[str, str]) -> dict[str, Any]:
+        """Return the settings that the result follows from: what the stage's fingerprint is made of.
+
+        Args:
+            spec: The stage.
+            recipe: The recipe.
+            inputs: Fingerprint or content hash of each stage and data source that goes in.
+        """
+        blocks: dict[str, Any] = {}
+        if "model" in self.reads:
+            model = asdict(spec.model)
+            del model["size"]  # only informs the plan
+            if spec.inputs and spec.inputs[0] != "model":
+                # The weights come from an earlier stage, whose fingerprint is among the inputs.
+                for key in ("name_or_path", "init", "revision"):
+                    del model[key]
+            blocks["model"] = model
+        if "chat" in self.reads:
+            blocks["chat"] = asdict(recipe.chat)
+        if "sampler" in self.reads:
+            blocks["sampler"] = asdict(recipe.sampler)
+        if "evaluate" in self.reads and recipe.evaluate is not None:
+            evaluate = asdict(recipe.evaluate)
+            del evaluate["after"], evaluate["benchmarks"]  # the benchmarks' contents are among the inputs
+            blocks["evaluate"] = evaluate
+        return _plain(
+            {
+                "type": spec.type,
+                "version": self.version,
+                "seed": recipe.seed,
+                "args": spec.args,
+                "options": spec.options,
+                "inputs": dict(inputs),
+                **blocks,
+            }
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return the value with tuples as lists, as it will be read back from JSON."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,117 @@
+"""Making data (`type: data`): tools of `data_tools` folded in order, and sampling for pass rates in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from data_tools.fold import fold
+from data_tools.options import option_table
+from data_tools.rows import Row, read_rows, write_rows
+from light_r1.manifest import RowCounts
+from light_r1.sources import find_file
+from light_r1.specs import Recipe, StageSpec
+from light_r1.stages.base import Kind, Stage, StageJob, StageResult
+from light_r1.stages.inputs import stage_rows
+
+SAMPLE = "sample"
+
+
+class DataStage(Stage):
+    """Sends the rows of `data` through `steps`.
+
+    A step is a tool of `data_tools` with its options, or `sample`, which draws n responses per question from the
+    model of `from`, judges them, and adds `responses`, `n`, `n_correct` and `pass_rate` to each row.
+    """
+
+    makes: ClassVar[Kind] = "rows"
+    output = "rows.jsonl"
+    args_class = "light_r1.stages.options:DataArgs"
+    options_class = "light_r1.stages.options:DataOptions"
+    reads: ClassVar[tuple[Literal["model", "chat", "sampler"], ...]] = ("model", "chat", "sampler")
+
+    def files(self, spec: StageSpec, recipe: Recipe) -> dict[str, Path]:
+        """Return the files that the steps' options name."""
+        named: dict[str, Path] = {}
+        for step in spec.options["steps"]:
+            if step["tool"] == SAMPLE:
+                continue
+            for key, value in _options(step, recipe).items():
+                paths = value if isinstance(value, list) else [value]
+                named.update({f"{step['tool']}.{key}.{p.name}": p for p in paths if isinstance(p, Path)})
+        return named
+
+    def run(self, job: StageJob) -> StageResult:
+        """Run the steps: tools on rank 0, sampling on every rank."""
+        from light_r1.stages.policy import write_dropped, write_summary
+
+        assert job.spec.data is not None
+        rows: Sequence[Row] = stage_rows(job, job.spec.data)
+        seen, dropped, counts = len(rows), [], []
+        for number, steps in enumerate(_segments(job.spec.options["steps"])):
+            if steps[0]["tool"] == SAMPLE:
+                rows = self._sample(job, rows, steps[0])
+                continue
+            handed = job.dir.path / "steps" / f"{number}.jsonl"
+            if job.ranks.is_main:
+                stream = fold(
+                    rows,
+                    [(step["tool"], _options(step, job.recipe)) for step in steps],
+                    on_dropped=lambda step, item: dropped.append((step, item)),
+                )
+                write_rows(handed, stream)
+                counts += stream.counts
+            job.ranks.barrier()
+            rows = list(read_rows(handed))
+        if job.ranks.is_main:
+            write_rows(job.dir.output / self.output, rows)
+            write_summary(
+                job.dir.output / "steps.json",
+                [{"step": c.name, "in": c.seen, "kept": c.kept, "dropped": dict(c.dropped)} for c in counts],
+            )
+        write_dropped(job, dropped)
+        job.ranks.barrier()
+        reasons = Counter(f"{step}: {item.reason}" for step, item in dropped)
+        return StageResult(_metrics(rows), RowCounts(seen, len(rows), dict(reasons)))
+
+    def _sample(self, job: StageJob, questions: Sequence[Row], step: dict[str, Any]) -> list[Row]:
+        from light_r1.rollouts import with_responses
+        from light_r1.stages.options import SampleOptions
+        from light_r1.stages.policy import Policy, sampling_params
+
+        options = SampleOptions(**{key: value for key, value in step.items() if key != "tool"})
+        collector = Policy(job).collector(job, job.dir.path, batch_size=options.batch_size)
+        params = sampling_params(options, job.recipe.seed)
+        samples = collector.collect(questions, options.n, params, label=job.spec.name)
+        return [with_responses(question, records) for question, records in zip(questions, samples, strict=True)]
+
+
+def _segments(steps: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Cut the steps before and after each `sample`."""
+    segments: list[list[dict[str, Any]]] = []
+    for step in steps:
+        if step["tool"] == SAMPLE or not segments or segments[-1][0]["tool"] == SAMPLE:
+            segments.append([])
+        segments[-1].append(step)
+    return segments
+
+
+def _options(step: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Return a tool's options, with its files looked up as data files are."""
+    found = {}
+    for key, value in step.items():
+        if key != "tool":
+            is_file = "Path" in option_table(step["tool"])[key].kinds and value is not None
+            found[key] = _found(value, recipe) if is_file else value
+    return found
+
+
+def _found(value: Any, recipe: Recipe) -> Any:
+    return [find_file(recipe, item) for item in value] if isinstance(value, list) else find_file(recipe, value)
+
+
+def _metrics(rows: Sequence[Row]) -> dict[str, float]:
+    rates = [row["pass_rate"] for row in rows if row.get("pass_rate") is not None]
+    return {"mean_pass_rate": sum(rates) / len(rates)} if rates else {}

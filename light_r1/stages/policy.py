@@ -1,0 +1,178 @@
+"""What the stages that hold a model share: load it, make its config, train, save, sample."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+
+from data_tools.rows import Dropped, Row, write_rows
+from light_r1.chat import ChatFormat, chat_format
+from light_r1.errors import StageError
+from light_r1.manifest import RowCounts
+from light_r1.models import add_think_tokens, init_model, load_model, load_tokenizer, lora_config, save_model, with_pad_token
+from light_r1.named import call_by_name
+from light_r1.rollouts import Collector
+from light_r1.samplers import SamplingParams, make_sampler
+from light_r1.stages.base import StageJob, StageResult
+from light_r1.stages.options import SampleOptions
+
+log = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=TrainingArguments)
+
+
+class Policy:
+    """A stage's starting model with its tokenizer and chat format.
+
+    Args:
+        job: The stage's job.
+
+    Attributes:
+        path: A folder or hub name that holds exactly these weights, or `None` if none does (a model made from
+            nothing, resized for new tokens, or merged from an adapter).
+    """
+
+    def __init__(self, job: StageJob) -> None:
+        spec, recipe = job.spec.model, job.recipe
+        source = job.model_input
+        self.path: str | None = str(source.path) if source else spec.name_or_path
+        self.tokenizer: PreTrainedTokenizerBase
+        self.model: PreTrainedModel
+        if self.path is None:
+            assert spec.init is not None
+            name = spec.init["tokenizer"]
+            self.tokenizer = with_pad_token(call_by_name(name)) if ":" in name else load_tokenizer(name)
+            self.model = init_model(
+                spec.init["config"],
+                self.tokenizer,
+                seed=recipe.seed,
+                dtype=spec.dtype,
+                attn_implementation=spec.attn_implementation,
+            )
+        else:
+            revision = None if source else spec.revision
+            options = {"revision": revision, "trust_remote_code": spec.trust_remote_code}
+            self.tokenizer = load_tokenizer(self.path, **options)
+            self.model = load_model(
+                self.path,
+                dtype=spec.dtype,
+                attn_implementation=spec.attn_implementation,
+                quantization=spec.quantization,
+                **options,
+            )
+            if (Path(self.path) / "adapter_config.json").exists():
+                self.path = None
+        chat = asdict(recipe.chat)
+        if chat.pop("add_think_tokens") and add_think_tokens(self.model, self.tokenizer, tuple(recipe.chat.think_tokens)):
+            self.path = None
+        self.chat: ChatFormat = chat_format(self.tokenizer, **chat)
+
+    def saved(self, job: StageJob) -> str:
+        """Return a path that holds exactly these weights, writing them to the stage's folder if there is none."""
+        if self.path is None:
+            folder = job.dir.path / "start"
+            if job.ranks.is_main and not (folder / "config.json").exists():
+                save_model(self.model, self.tokenizer, folder)
+            job.ranks.barrier()
+            self.path = str(folder)
+            self.model.config._name_or_path = self.path
+        return self.path
+
+    def lora(self, job: StageJob) -> dict[str, Any]:
+        """Return the trainer's `peft_config` argument, or nothing without LoRA."""
+        return {"peft_config": lora_config(job.spec.model.lora)} if job.spec.model.lora else {}
+
+    def collector(self, job: StageJob, folder: Path, *, batch_size: int) -> Collector:
+        """Return a collector that samples from this model with the recipe's sampler backend."""
+        self.model.to(torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu")
+        sampler = make_sampler(
+            job.recipe.sampler.backend,
+            model=self.model,
+            chat=self.chat,
+            batch_size=batch_size,
+            **job.recipe.sampler.options,
+        )
+        return Collector(sampler, self.chat, folder, job.ranks, group_size=max(512, 4 * batch_size))
+
+
+def sampling_params(options: SampleOptions, seed: int) -> SamplingParams:
+    """Return the sampler's parameters for a stage's `sample` options."""
+    return SamplingParams(options.max_tokens, options.temperature, options.top_p, options.top_k, seed)
+
+
+def config_for(job: StageJob, config_class: type[Config]) -> Config:
+    """Build a stage's config from its args, its folder and the recipe's seed.
+
+    Without a GPU `use_cpu` is set, which is what makes several processes find each other.
+    """
+    args: dict[str, Any] = {"seed": job.recipe.seed, **job.spec.args}
+    args.setdefault("use_cpu", not torch.cuda.is_available() and not torch.backends.mps.is_available())
+    args.setdefault("run_name", f"{job.recipe.name}-{job.spec.name}")
+    return config_class(output_dir=str(job.dir.checkpoints), **args)
+
+
+class MetricsFile(TrainerCallback):
+    """Appends each log event to the stage's `metrics.jsonl`."""
+
+    def __init__(self, job: StageJob) -> None:
+        self.job = job
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Write one line: the step, the epoch and whatever is logged."""
+        if state.is_world_process_zero and logs:
+            numbers = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+            self.job.dir.log_metrics({"step": state.global_step, "epoch": state.epoch, **numbers})
+
+
+def train_and_save(trainer: Trainer, policy: Policy, job: StageJob, rows: RowCounts) -> StageResult:
+    """Train, from the job's checkpoint if there is one, and save the model to the stage's output."""
+    trainer.add_callback(MetricsFile(job))
+    expected = job.ranks.count
+    if trainer.accelerator.num_processes != expected:
+        raise StageError(f"{expected} processes were launched, the trainer has {trainer.accelerator.num_processes}.")
+    outcome = trainer.train(resume_from_checkpoint=str(job.checkpoint) if job.checkpoint else None)
+    folder = job.dir.output / "model"
+    trainer.save_model(str(folder))
+    if job.ranks.is_main:
+        policy.tokenizer.save_pretrained(folder)
+    metrics = {key: float(value) for key, value in outcome.metrics.items() if isinstance(value, int | float)}
+    metrics.update(_last_logged(trainer.state.log_history))
+    tokens = next((int(e["num_tokens"]) for e in reversed(trainer.state.log_history) if "num_tokens" in e), None)
+    return StageResult(metrics, rows, tokens, trainer.state.global_step)
+
+
+def _last_logged(history: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the last value of every number that was logged."""
+    last: dict[str, float] = {}
+    for event in history:
+        last.update({key: float(value) for key, value in event.items() if isinstance(value, int | float)})
+    return {key: value for key, value in last.items() if not key.startswith("train_") and key not in ("step", "epoch")}
+
+
+def write_dropped(job: StageJob, dropped: Iterable[tuple[str, Dropped]]) -> None:
+    """Write dropped rows aside, each with the step and the reason."""
+    if job.ranks.is_main:
+        rows: list[Row] = [
+            {"step": step, "reason": item.reason, "match": item.match, "row": item.row} for step, item in dropped
+        ]
+        write_rows(job.dir.dropped, rows)
+
+
+def write_summary(path: Path, content: Any) -> None:
+    """Write JSON for people to read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def release() -> None:
+    """Give the memory of a finished stage back before the next one loads."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

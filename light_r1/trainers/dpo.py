@@ -1,0 +1,155 @@
+"""SemiOnPolicyDPOTrainer: TRL's DPOTrainer on token-exact pairs with the reference it claims to have.
+
+What it changes, each where TRL is silent:
+
+- pairs are token ids (`prompt_ids`, `chosen_ids`, `rejected_ids`) or are rendered by `light_r1.chat`; no template
+  re-renders them, so the reasoning and the special tokens of a rollout survive;
+- pairs longer than `max_length` are dropped and counted instead of losing both end tokens;
+- the reference is the policy as it starts: TRL reloads it from the path stored in the config, which is another
+  model whenever weights were changed in memory;
+- chosen and rejected lengths are reported beside the margin, since a margin can grow by length alone.
+
+NCA (Chen et al. 2402.05369), the loss of Light-R1: L = -ln s(r_w) - 1/2 ln s(-r_w) - 1/2 ln s(-r_l), with s the
+sigmoid and r = beta (log pi - log pi_ref). It starts at 2 ln 2 = 1.386. Its chosen part is least at s(r_w) = 2/3, that
+is r_w = ln 2, where it is 0.955: past that it rises by design, which is not a fault of the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from datasets import Dataset
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import DPOConfig, DPOTrainer
+
+from light_r1.chat import ChatFormat
+from light_r1.errors import DataError, StageError
+from light_r1.trainers.sft import drop_report
+
+
+@dataclass
+class SemiOnPolicyDPOConfig(DPOConfig):
+    """TRL's `DPOConfig` and the fields below.
+
+    Args:
+        overlength: What happens to pairs of which a side is longer than `max_length`: `drop` or `error`.
+        max_drop_rate: Share of pairs that may be lost before the run is stopped.
+        precompute_ref_log_probs: Score the reference once, before training, with the very weights that training
+            starts from. `True` here (`False` in TRL): it is exact, and saves a forward per step and a second model.
+    """
+
+    overlength: Literal["drop", "error"] = field(default="drop", metadata={"help": "What happens to longer pairs."})
+    max_drop_rate: float = field(default=0.1, metadata={"help": "Share of pairs that may be lost."})
+    precompute_ref_log_probs: bool = field(default=True, metadata={"help": "Score the reference once, before training."})
+
+
+class SemiOnPolicyDPOTrainer(DPOTrainer):
+    """Preference training on pairs of a teacher's (or own) right response and an own wrong one.
+
+    Args:
+        model: Model, or path of one, as in TRL. It is its own reference.
+        args: A `SemiOnPolicyDPOConfig`.
+        train_dataset: Rows with `prompt_ids`, `chosen_ids`, `rejected_ids`, as `light_r1.pairs.build_pairs` makes
+            them; or with the texts `problem`, `chosen`, `rejected`, rendered by `chat`.
+        processing_class: The tokenizer.
+        chat: How text rows are rendered; `ChatFormat(processing_class)` if `None`.
+        **kwargs: Further arguments of `trl.DPOTrainer`.
+
+    Attributes:
+        dropped: Pairs that were taken out, each `{"row": ..., "reason": ...}`.
+
+    Raises:
+        DataError: A row has neither token ids nor texts.
+        StageError: More pairs than `max_drop_rate` would be lost.
+
+    Example:
+        >>> args = SemiOnPolicyDPOConfig("out", loss_type="nca_pair", beta=0.3, max_length=32_768)
+        >>> SemiOnPolicyDPOTrainer("runs/x/sft-stage2/output/model", args, train_dataset=pairs).train()
+    """
+
+    _tag_names = ["trl", "dpo", "light_r1"]  # noqa: RUF012 - TRL's own attribute
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel,
+        args: SemiOnPolicyDPOConfig,
+        train_dataset: Dataset | Sequence[Mapping[str, Any]],
+        eval_dataset: Dataset | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        *,
+        chat: ChatFormat | None = None,
+        ref_model: PreTrainedModel | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if processing_class is None:
+            from light_r1.models import load_tokenizer
+
+            processing_class = load_tokenizer(model if isinstance(model, str) else model.config._name_or_path)
+        if not isinstance(train_dataset, Dataset):
+            train_dataset = Dataset.from_list([dict(row) for row in train_dataset])
+        self.chat = chat or ChatFormat(processing_class)
+        self.dropped: list[dict[str, Any]] = []
+        needs_reference = ref_model is None and not args.precompute_ref_log_probs and "peft_config" not in kwargs
+        if needs_reference and isinstance(model, PreTrainedModel) and not isinstance(model, PeftModel):
+            raise StageError(
+                "precompute_ref_log_probs=False with a model in memory: TRL would reload the reference from "
+                f"{model.config._name_or_path!r}, which need not be the weights you pass. Pass ref_model as well."
+            )
+        super().__init__(
+            model=model,
+            ref_model=ref_model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
+
+    def _prepare_dataset(
+        self,
+        dataset: Dataset,
+        processing_class: PreTrainedTokenizerBase,
+        args: SemiOnPolicyDPOConfig,
+        dataset_name: str,
+    ) -> Dataset:
+        # Token ids need none of the parent's preparation, which renders and tokenises text.
+        if "prompt_ids" not in dataset.column_names:
+            dataset = dataset.map(
+                self._render_row,
+                with_indices=True,
+                fn_kwargs={"name": dataset_name},
+                remove_columns=dataset.column_names,
+                desc=f"Rendering {dataset_name} dataset",
+            )
+        lengths = [
+            len(prompt) + max(len(chosen), len(rejected))
+            for prompt, chosen, rejected in zip(
+                dataset["prompt_ids"], dataset["chosen_ids"], dataset["rejected_ids"], strict=True
+            )
+        ]
+        limit = args.max_length
+        lost = [i for i, length in enumerate(lengths) if limit is not None and length > limit]
+        if lost and args.overlength == "error":
+            raise DataError(f"{dataset_name} dataset row {lost[0]}: {lengths[lost[0]]} tokens, max_length={limit}")
+        self.dropped += [{"row": dataset[i], "reason": "overlength"} for i in lost]
+        if len(lost) > args.max_drop_rate * len(dataset):
+            raise StageError(drop_report(dataset_name, Counter(overlength=len(lost)), lengths, limit))
+        gone = set(lost)
+        return dataset.select([i for i in range(len(dataset)) if i not in gone])
+
+    def _render_row(self, row: dict[str, Any], index: int, name: str) -> dict[str, list[int]]:
+        missing = [column for column in ("problem", "chosen", "rejected") if not isinstance(row.get(column), str)]
+        if missing:
+            raise DataError(
+                f"{name} dataset row {index}: no text in {', '.join(missing)}; expected problem, chosen, rejected, or "
+                f"prompt_ids, chosen_ids, rejected_ids. The columns are {', '.join(sorted(row))}."
+            )
+        return {
+            "prompt_ids": self.chat.prompt_ids(row["problem"]),
+            "chosen_ids": self.chat.completion_ids(row["chosen"]),
+            "rejected_ids": self.chat.completion_ids(row["rejected"]),
+        }
