@@ -211,14 +211,11 @@ class CurriculumSFTTrainer(SFTTrainer):
         return Dataset.from_list(rows)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        args = self.args
+        # The argument has lost every column that the model does not take; ours still has difficulty and length.
+        dataset, args = self.train_dataset, self.args
         packed = "seq_lengths" in dataset.column_names
-        lengths = (
-            [len(ids) for ids in dataset["input_ids"]]
-            if "length" not in dataset.column_names
-            else dataset["length"]
-        )
+        has_length = "length" in dataset.column_names
+        lengths = dataset["length"] if has_length else [len(ids) for ids in dataset["input_ids"]]
         # Packed rows were put in curriculum order when they were packed; their position is their difficulty.
         difficulty = list(range(len(dataset))) if packed else _difficulty(dataset, args)
         return CurriculumSampler(
