@@ -48,11 +48,7 @@ def with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
     """
     if tokenizer.pad_token is None:
         spare = next(
-            (
-                t
-                for t in ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>")
-                if t in tokenizer.get_vocab()
-            ),
+            (t for t in ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>") if t in tokenizer.get_vocab()),
             None,
         )
         tokenizer.pad_token = spare or tokenizer.eos_token
@@ -124,18 +120,14 @@ def init_model(
     )
 
 
-def add_think_tokens(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...]
-) -> list[int]:
+def add_think_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...]) -> list[int]:
     """Register the think tags as special tokens and give them embedding rows at the mean of the others.
 
     Returns:
         The ids of the tokens that were not in the vocabulary before.
     """
     new = [token for token in tokens if token not in tokenizer.get_vocab()]
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": list(tokens)}, replace_additional_special_tokens=False
-    )
+    tokenizer.add_special_tokens({"additional_special_tokens": list(tokens)}, replace_additional_special_tokens=False)
     if new and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=True)
     return [int(tokenizer.convert_tokens_to_ids(token)) for token in new]

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Literal
 
 from data_tools.rows import Dropped, Row
+from data_tools.verify import verify
 from light_r1.chat import ChatFormat
 
 RejectedRule = Literal["truncated", "too_long", "too_short", "right_thought", "wrong"]
@@ -27,6 +28,7 @@ class PairOptions:
     Args:
         chosen: `teacher` takes the row's `solution`; `self` the policy's own right samples; `teacher_or_self` the
             teacher's where there is one.
+        verify_teacher: Whether a teacher's solution must be verified right against `answer` to be chosen.
         per_question: Most pairs per question.
         include_truncated: Whether samples cut by the length limit may be rejected. They teach to stop.
         min_rejected_tokens: Shorter wrong samples count as `too_short`; no such class if `None`.
@@ -38,6 +40,7 @@ class PairOptions:
     """
 
     chosen: Literal["teacher", "self", "teacher_or_self"] = "teacher"
+    verify_teacher: bool = True
     per_question: int = 1
     include_truncated: bool = True
     min_rejected_tokens: int | None = None
@@ -65,6 +68,7 @@ def build_pairs(
     Drops:
         no_wrong_sample: the policy was always right, or its wrong samples are not admitted.
         no_right_response: there is neither a teacher's nor (where asked for) an own right response.
+        teacher_not_right: the teacher's solution was not verified right, and there is no other.
     """
     for row in rows:
         yield from _pairs_of(row, chat, options)
@@ -78,7 +82,8 @@ def _pairs_of(row: Row, chat: ChatFormat, options: PairOptions) -> Iterator[Row 
         yield Dropped(row, "no_wrong_sample")
         return
     if not chosen:
-        yield Dropped(row, "no_right_response")
+        has_teacher = bool(row.get("solution")) and options.chosen != "self"
+        yield Dropped(row, "teacher_not_right" if has_teacher else "no_right_response")
         return
     prompt_ids = chat.prompt_ids(row["problem"])
     for index, (rule, rejected_ids) in enumerate(rejected[: options.per_question]):
@@ -130,13 +135,17 @@ def _rule(response: Mapping[str, Any], length: int, options: PairOptions) -> Rej
 
 def _chosen(row: Row, chat: ChatFormat, options: PairOptions, rng: Random) -> list[tuple[str, list[int]]]:
     teacher = row.get("solution")
-    if options.chosen != "self" and teacher:
+    if options.chosen != "self" and teacher and (not options.verify_teacher or _is_right(teacher, row)):
         return [("teacher", chat.completion_ids(teacher))]
     if options.chosen == "teacher":
         return []
     own = [r for r in row["responses"] if r.get("correct") is True and r.get("finished") is not False]
     rng.shuffle(own)
     return [("self", _ids(response, chat)) for response in own]
+
+
+def _is_right(teacher: str, row: Row) -> bool:
+    return verify(teacher.rpartition("</think>")[2], row["answer"]).correct
 
 
 def _stripped(ids: Sequence[int], chat: ChatFormat) -> list[int]:

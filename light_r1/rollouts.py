@@ -66,7 +66,9 @@ class Collector:
         waiting = [group for group in mine if any((pid, i) not in done for pid in group for i in range(n))]
         if len(waiting) < len(mine):
             log.info("%s: %d of %d groups were sampled before", label, len(mine) - len(waiting), len(mine))
-        with tqdm(total=len(waiting) * per_group * n, desc=label, unit="sample", disable=not self.ranks.is_main) as bar:
+        with tqdm(
+            total=len(waiting) * per_group * n, desc=label, unit="sample", disable=not self.ranks.is_main
+        ) as bar:
             for group in waiting:
                 requests = [Request(p, i, self._prompt(by_id[p])) for p in group for i in range(n)]
                 completions = self.sampler.sample(requests, params)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from light_r1.checkpoints import prune_checkpoints, set_torn_aside
 from light_r1.decision import Decision, decide
@@ -93,7 +94,7 @@ class Planned:
 
     spec: StageSpec
     stage: Stage
-    settings: dict[str, object]
+    settings: dict[str, Any]
     decision: Decision
 
 
@@ -128,7 +129,14 @@ class Run:
                 if planned.decision.action == "skip":
                     log.info("%s: skipped, %s", spec.name, planned.decision.reason)
                 else:
-                    log.info("== %s (%s), %d of %d: %s", spec.name, spec.type, number, total, planned.decision.reason)
+                    log.info(
+                        "== %s (%s), %d of %d: %s",
+                        spec.name,
+                        spec.type,
+                        number,
+                        total,
+                        planned.decision.reason,
+                    )
                     self.execute(planned)
                     did_something = True
                 self.artifacts[spec.name] = self._artifact(planned)
@@ -157,7 +165,7 @@ class Run:
             if decision.action == "rerun":
                 folder.supersede()
             folder.begin(planned.settings, batch=self._batch(spec, planned.stage))
-            set_torn_aside(folder.checkpoints, processes=self.ranks.count)
+            set_torn_aside(folder.checkpoints)
         self.ranks.barrier()
         inputs = {name: self.artifacts[name] for name in self._stages_needed(spec)}
         job = StageJob(spec, self.recipe, inputs, folder, self.ranks, decision.checkpoint)
@@ -178,7 +186,9 @@ class Run:
         freed = prune_checkpoints(folder.checkpoints)
         if freed:
             log.info("%s: %s of resume state removed", spec.name, readable_bytes(freed))
-        outputs = {path: file for path, file in describe_outputs(folder.path).items() if not path.endswith("README.md")}
+        outputs = {
+            path: file for path, file in describe_outputs(folder.path).items() if not path.endswith("README.md")
+        }
         folder.write_manifest(
             Manifest(
                 stage=spec.name,
@@ -260,7 +270,7 @@ def _defaults(config_class: str) -> dict[str, int]:
     """Return the defaults of the two fields that make a batch, for config classes that have them."""
     from light_r1.fields import table
 
-    fields = table(config_class)
+    fields = table(config_class).fields
     names = ("per_device_train_batch_size", "gradient_accumulation_steps")
     return {name: int(fields[name].default) for name in names if name in fields}
 

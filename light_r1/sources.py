@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -24,19 +24,12 @@ from light_r1.named import call_by_name
 from light_r1.specs import Recipe, SourceSpec
 
 
-def load_rows(recipe: Recipe, name: str, made: Mapping[str, Path] | None = None) -> list[Row]:
-    """Return all rows of a named source, or of the `data` stage of that name.
-
-    Args:
-        recipe: The recipe.
-        name: Name of a source or of a `data` stage.
-        made: Rows files of the `data` stages, by stage name.
+def load_rows(recipe: Recipe, name: str) -> list[Row]:
+    """Return all rows of a named source.
 
     Raises:
-        DataError: The source does not exist or cannot be read.
+        DataError: Its files do not exist or cannot be read.
     """
-    if made and name in made:
-        return list(read_rows(made[name]))
     return source_rows(recipe, recipe.data[name], name)
 
 
@@ -62,7 +55,11 @@ def _raw_rows(recipe: Recipe, source: SourceSpec, name: str) -> Iterable[Row]:
         from datasets import load_dataset
 
         yield from load_dataset(
-            source.hub, source.config, split=source.split, data_files=source.data_files, revision=source.revision
+            source.hub,
+            source.config,
+            split=source.split,
+            data_files=source.data_files,
+            revision=source.revision,
         )
     else:
         for path in source.path:

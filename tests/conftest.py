@@ -16,7 +16,13 @@ TURN_TOKENS = {
     "chatml": ["<|im_start|>", "<|im_end|>", "<|endoftext|>"],
     "qwen3": ["<|im_start|>", "<|im_end|>", "<|endoftext|>"],
     "deepseek_r1": ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"],
-    "llama3": ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end_of_text|>"],
+    "llama3": [
+        "<|begin_of_text|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+        "<|end_of_text|>",
+    ],
     "plain": ["</s>"],
 }
 END = {
@@ -39,7 +45,11 @@ def character_tokenizer(family: str, *, think_special: bool):
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     core.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token=END[family], unk_token="?", additional_special_tokens=special[1:]
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token=END[family],
+        unk_token="?",
+        additional_special_tokens=special[1:],
     )
     if family == "qwen3":
         tokenizer.chat_template = "{% if enable_thinking is defined %}{% endif %}"

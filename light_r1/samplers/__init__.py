@@ -79,7 +79,9 @@ class Sampler(Protocol):
         ...
 
 
-def make_sampler(backend: str, *, model: PreTrainedModel, chat: ChatFormat, batch_size: int, **options: Any) -> Sampler:
+def make_sampler(
+    backend: str, *, model: PreTrainedModel, chat: ChatFormat, batch_size: int, **options: Any
+) -> Sampler:
     """Build a sampler.
 
     Args:
@@ -94,5 +96,7 @@ def make_sampler(backend: str, *, model: PreTrainedModel, chat: ChatFormat, batc
     """
     path = SAMPLERS.get(backend, backend)
     if ":" not in path:
-        raise LightR1Error(f"sampler.backend: {backend!r} is not one of {list(SAMPLERS)}. {did_you_mean(backend, SAMPLERS)}")
+        raise LightR1Error(
+            f"sampler.backend: {backend!r} is not one of {list(SAMPLERS)}. {did_you_mean(backend, SAMPLERS)}"
+        )
     return call_by_name(path, model=model, chat=chat, batch_size=batch_size, **options)

@@ -116,11 +116,7 @@ class HFSampler:
     def __init__(
         self, model: PreTrainedModel, *, eos_token_ids: Sequence[int], pad_token_id: int, batch_size: int = 64
     ) -> None:
-        other = (
-            sorted(set(model.config.layer_types) - {"full_attention"})
-            if "layer_types" in model.config
-            else []
-        )
+        other = sorted(set(model.config.layer_types) - {"full_attention"}) if "layer_types" in model.config else []
         if other:
             raise LightR1Error(
                 f"the hf sampler needs full attention in every layer, this model has {other}: use vllm."
@@ -160,21 +156,15 @@ class HFSampler:
         prompts = [(ids, len(list(rows))) for ids, rows in groupby(requests, key=lambda r: r.prompt_ids)]
         device = self.model.device
         longest = max(len(ids) for ids, _ in prompts)
-        input_ids = torch.tensor(
-            [[self.pad_token_id] * (longest - len(ids)) + list(ids) for ids, _ in prompts]
-        )
-        mask = torch.tensor(
-            [[0] * (longest - len(ids)) + [1] * len(ids) for ids, _ in prompts], device=device
-        )
+        input_ids = torch.tensor([[self.pad_token_id] * (longest - len(ids)) + list(ids) for ids, _ in prompts])
+        mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids, _ in prompts], device=device)
         input_ids = input_ids.to(device)
         repeats = torch.tensor([count for _, count in prompts], device=device)
         cache = [SlabLayer() for _ in range(self.model.config.num_hidden_layers)]
         # The last prompt token is the input of the first decoding step.
         self._forward(input_ids[:, :-1], mask[:, :-1], cache)
         for layer in cache:
-            layer.replace(
-                layer.keys.repeat_interleave(repeats, 0), layer.values.repeat_interleave(repeats, 0)
-            )
+            layer.replace(layer.keys.repeat_interleave(repeats, 0), layer.values.repeat_interleave(repeats, 0))
         rows = len(requests)
         return _Batch(
             requests=requests,
@@ -232,9 +222,7 @@ def choose(logits: torch.Tensor, uniforms: torch.Tensor, params: SamplingParams)
     if params.top_p < 1:
         # A token stays if the mass before it is below top_p, so at least one always does.
         before = probabilities.cumsum(-1) - probabilities
-        probabilities = probabilities.masked_fill(
-            before >= params.top_p * probabilities.sum(-1, keepdim=True), 0
-        )
+        probabilities = probabilities.masked_fill(before >= params.top_p * probabilities.sum(-1, keepdim=True), 0)
     return order.gather(-1, _invert(probabilities, uniforms)[:, None])[:, 0]
 
 
@@ -320,5 +308,8 @@ def from_chat(*, model: PreTrainedModel, chat: ChatFormat, batch_size: int) -> H
     declared = model.generation_config.eos_token_id
     ends = {chat.end_token_id, *([declared] if isinstance(declared, int) else declared or [])}
     return HFSampler(
-        model, eos_token_ids=sorted(ends), pad_token_id=int(chat.tokenizer.pad_token_id), batch_size=batch_size
+        model,
+        eos_token_ids=sorted(ends),
+        pad_token_id=int(chat.tokenizer.pad_token_id),
+        batch_size=batch_size,
     )

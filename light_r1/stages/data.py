@@ -69,7 +69,7 @@ class DataStage(Stage):
             write_rows(job.dir.output / self.output, rows)
             write_summary(
                 job.dir.output / "steps.json",
-                [{"step": c.name, "in": c.seen, "kept": c.kept, "dropped": dict(c.dropped)} for c in counts],
+                [{"step": c.step, "in": c.rows_in, "kept": c.kept, "dropped": dict(c.dropped)} for c in counts],
             )
         write_dropped(job, dropped)
         job.ranks.barrier()

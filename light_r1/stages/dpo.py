@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from light_r1.errors import DataError, StageError
 from light_r1.manifest import RowCounts
@@ -81,7 +81,10 @@ def _pairs(job: StageJob, policy: Policy, questions: list[Row]) -> tuple[list[Ro
         questions = [with_responses(*pair) for pair in zip(questions, samples, strict=True)]
     elif "responses" not in questions[0]:
         return [_ready_pair(row, policy) for row in questions], []
-    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in job.spec.options.get("pairs", {}).items()}
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in job.spec.options.get("pairs", {}).items()
+    }
     made = list(build_pairs(questions, policy.chat, PairOptions(**{"seed": job.recipe.seed, **fields})))
     return [m for m in made if not isinstance(m, Dropped)], [m for m in made if isinstance(m, Dropped)]
 

@@ -26,7 +26,9 @@ class GRPOStage(Stage):
 
         policy = Policy(job)
         args = config_for(job, StagedGRPOConfig)
-        entries = [dict(entry) if isinstance(entry, dict) else {"name": entry} for entry in job.spec.options["rewards"]]
+        entries = [
+            dict(entry) if isinstance(entry, dict) else {"name": entry} for entry in job.spec.options["rewards"]
+        ]
         args.reward_weights = [float(entry.pop("weight", 1.0)) for entry in entries]
         if args.beta and not job.spec.model.lora:
             policy.saved(job)  # TRL reads the KL reference back from the path in the model's config

@@ -17,7 +17,15 @@ from data_tools.rows import Dropped, Row, write_rows
 from light_r1.chat import ChatFormat, chat_format
 from light_r1.errors import StageError
 from light_r1.manifest import RowCounts
-from light_r1.models import add_think_tokens, init_model, load_model, load_tokenizer, lora_config, save_model, with_pad_token
+from light_r1.models import (
+    add_think_tokens,
+    init_model,
+    load_model,
+    load_tokenizer,
+    lora_config,
+    save_model,
+    with_pad_token,
+)
 from light_r1.named import call_by_name
 from light_r1.rollouts import Collector
 from light_r1.samplers import SamplingParams, make_sampler
@@ -57,8 +65,10 @@ class Policy:
                 attn_implementation=spec.attn_implementation,
             )
         else:
-            revision = None if source else spec.revision
-            options = {"revision": revision, "trust_remote_code": spec.trust_remote_code}
+            options: dict[str, Any] = {
+                "revision": None if source else spec.revision,
+                "trust_remote_code": spec.trust_remote_code,
+            }
             self.tokenizer = load_tokenizer(self.path, **options)
             self.model = load_model(
                 self.path,
@@ -70,7 +80,9 @@ class Policy:
             if (Path(self.path) / "adapter_config.json").exists():
                 self.path = None
         chat = asdict(recipe.chat)
-        if chat.pop("add_think_tokens") and add_think_tokens(self.model, self.tokenizer, tuple(recipe.chat.think_tokens)):
+        if chat.pop("add_think_tokens") and add_think_tokens(
+            self.model, self.tokenizer, tuple(recipe.chat.think_tokens)
+        ):
             self.path = None
         self.chat: ChatFormat = chat_format(self.tokenizer, **chat)
 

@@ -17,9 +17,7 @@ from torch.utils.data import Sampler
 Order = Literal["random", "by_difficulty", "staged"]
 ORDERS = ("random", "by_difficulty", "staged")
 
-_MEGABATCH = (
-    50  # batches among which rows are grouped by length: enough to fill them, few enough to stay random
-)
+_MEGABATCH = 50  # batches among which rows are grouped by length: enough to fill them, few enough to stay random
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +115,7 @@ class CurriculumSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Yield row numbers."""
-        yield from self.curriculum.indices(
-            self.difficulty, self.lengths, epoch=self.epoch(), batch=self.batch
-        )
+        yield from self.curriculum.indices(self.difficulty, self.lengths, epoch=self.epoch(), batch=self.batch)
 
 
 def pack_in_order(lengths: Sequence[int], max_length: int) -> list[list[int]]:

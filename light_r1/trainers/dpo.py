@@ -44,7 +44,9 @@ class SemiOnPolicyDPOConfig(DPOConfig):
 
     overlength: Literal["drop", "error"] = field(default="drop", metadata={"help": "What happens to longer pairs."})
     max_drop_rate: float = field(default=0.1, metadata={"help": "Share of pairs that may be lost."})
-    precompute_ref_log_probs: bool = field(default=True, metadata={"help": "Score the reference once, before training."})
+    precompute_ref_log_probs: bool = field(
+        default=True, metadata={"help": "Score the reference once, before training."}
+    )
 
 
 class SemiOnPolicyDPOTrainer(DPOTrainer):

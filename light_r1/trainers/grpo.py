@@ -12,6 +12,7 @@ What it changes:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ from light_r1.rewards import Reward
 from light_r1.samplers import Request, SamplingParams
 from light_r1.samplers.hf import HFSampler
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class StagedGRPOConfig(GRPOConfig):
@@ -42,6 +45,8 @@ class StagedGRPOConfig(GRPOConfig):
 
     context_schedule: list[dict[str, int]] | None = field(default=None, metadata={"help": "Stages of the context."})
     sampling_batch_size: int = field(default=128, metadata={"help": "Completions decoded at once."})
+
+    max_steps: int = field(default=-1, metadata={"help": "Optimizer steps; from context_schedule if not set."})
 
     def __post_init__(self) -> None:
         """Size everything for the longest context stage."""
@@ -146,8 +151,10 @@ class StagedGRPOTrainer(GRPOTrainer):
         if "prompt" not in train_dataset.column_names:
             train_dataset = train_dataset.map(lambda row: {"prompt": self.chat.prompt_text(row["problem"])})
         if not args.use_vllm and "rollout_func" not in kwargs:
-            kwargs["rollout_func"] = StagedGRPOTrainer.rollout
-        stages = ContextSchedule.parse(args.context_schedule or [{"max_completion_length": args.max_completion_length}])
+            kwargs["rollout_func"] = sampled_rollout
+        stages = ContextSchedule.parse(
+            args.context_schedule or [{"max_completion_length": args.max_completion_length}]
+        )
         self.context = ContextSchedule(stages)
         self.reward_failures: dict[str, int] = {}
         super().__init__(
@@ -158,7 +165,7 @@ class StagedGRPOTrainer(GRPOTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        self.eos_token_ids = sorted({*self.eos_token_ids, self.chat.end_token_id})
+        self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         self.add_callback(_ContextCallback(self))
 
     def enter_context_of(self, step: int) -> None:
@@ -170,39 +177,6 @@ class StagedGRPOTrainer(GRPOTrainer):
         else:
             self.generation_config.max_new_tokens = length
             self.generation_kwargs["max_new_tokens"] = length
-
-    def rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str, Any]:  # noqa: N805
-        """Sample one completion for each prompt of the local batch: TRL's `rollout_func`."""
-        args, process = trainer.args, trainer.accelerator.process_index
-        prompt_ids = [trainer.chat.encode(prompt) for prompt in prompts]
-        requests = [
-            Request(prompt, process * len(prompts) + index, tuple(ids))
-            for index, (prompt, ids) in enumerate(zip(prompts, prompt_ids, strict=True))
-        ]
-        params = SamplingParams(
-            max_tokens=trainer.max_completion_length,
-            temperature=args.temperature,
-            top_p=args.top_p,
-            top_k=args.top_k or None,
-            # Every generation needs its own samples, and a resumed run the same ones.
-            seed=args.seed * 1_000_003 + trainer.state.global_step,
-        )
-        with unwrap_model_for_generation(
-            trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=args.ds3_gather_for_generation
-        ) as model:
-            sampler = HFSampler(
-                model,
-                eos_token_ids=trainer.eos_token_ids,
-                pad_token_id=trainer._tokenizer.pad_token_id,
-                batch_size=args.sampling_batch_size,
-            )
-            with trainer.accelerator.autocast():
-                completions = sampler.sample(requests, params)
-        return {
-            "prompt_ids": prompt_ids,
-            "completion_ids": [completion.completion_ids for completion in completions],
-            "logprobs": None,
-        }
 
     def _calculate_rewards(
         self,
@@ -224,6 +198,42 @@ class StagedGRPOTrainer(GRPOTrainer):
         return rewards
 
 
+def sampled_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str, Any]:
+    """Sample one completion for each prompt of the local batch: TRL's `rollout_func`."""
+    args, process = trainer.args, trainer.accelerator.process_index
+    prompt_ids = [trainer.chat.encode(prompt) for prompt in prompts]
+    requests = [
+        Request(prompt, process * len(prompts) + index, tuple(ids))
+        for index, (prompt, ids) in enumerate(zip(prompts, prompt_ids, strict=True))
+    ]
+    params = SamplingParams(
+        max_tokens=trainer.max_completion_length,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        top_k=args.top_k or None,
+        # Every generation needs its own samples, and a resumed run the same ones.
+        seed=args.seed * 1_000_003 + trainer.state.global_step,
+    )
+    with unwrap_model_for_generation(
+        trainer.model_wrapped,
+        trainer.accelerator,
+        gather_deepspeed3_params=args.ds3_gather_for_generation,
+    ) as model:
+        sampler = HFSampler(
+            model,
+            eos_token_ids=trainer.eos_token_ids,
+            pad_token_id=trainer._tokenizer.pad_token_id,
+            batch_size=args.sampling_batch_size,
+        )
+        with trainer.accelerator.autocast():
+            completions = sampler.sample(requests, params)
+    return {
+        "prompt_ids": prompt_ids,
+        "completion_ids": [completion.completion_ids for completion in completions],
+        "logprobs": None,
+    }
+
+
 class _Guarded:
     """A reward whose failures cost one completion, not the run."""
 
@@ -236,7 +246,7 @@ class _Guarded:
         try:
             return self.reward(**columns)
         except Exception as error:
-            self._count(error)
+            log.debug("%s failed on a batch (%s); asked again, one completion at a time", self.__name__, error)
         size = len(columns["completions"])
         return [self._one(columns, index, size) for index in range(size)]
 

@@ -58,15 +58,11 @@ class CurriculumSFTConfig(SFTConfig):
         default="drop", metadata={"help": "What happens to solutions without a thought."}
     )
     max_drop_rate: float = field(default=0.1, metadata={"help": "Share of rows that may be lost."})
-    order: Literal["random", "by_difficulty", "staged"] = field(
-        default="random", metadata={"help": "Order of rows."}
-    )
+    order: Literal["random", "by_difficulty", "staged"] = field(default="random", metadata={"help": "Order of rows."})
     difficulty_column: str = field(default="difficulty", metadata={"help": "Column with the difficulty."})
     curriculum_stages: int = field(default=3, metadata={"help": "Difficulty quantiles of `staged`."})
     pacing_epochs: int | None = field(default=None, metadata={"help": "Epochs that follow the curriculum."})
-    schedule_epochs: float | None = field(
-        default=None, metadata={"help": "Epochs that the LR schedule spans."}
-    )
+    schedule_epochs: float | None = field(default=None, metadata={"help": "Epochs that the LR schedule spans."})
     stop_after_epochs: float | None = field(default=None, metadata={"help": "Epochs that are trained."})
 
     def __post_init__(self) -> None:
@@ -151,9 +147,7 @@ class CurriculumSFTTrainer(SFTTrainer):
         shuffle, args.shuffle_dataset = args.shuffle_dataset, False  # the sampler decides the order
         max_length, args.max_length = args.max_length, args.max_length if packing else None  # nothing is cut
         try:
-            return super()._prepare_dataset(
-                dataset, processing_class, args, packing, formatting_func, dataset_name
-            )
+            return super()._prepare_dataset(dataset, processing_class, args, packing, formatting_func, dataset_name)
         finally:
             args.shuffle_dataset, args.max_length = shuffle, max_length
 
@@ -170,15 +164,11 @@ class CurriculumSFTTrainer(SFTTrainer):
         lost = [i for i, reason in enumerate(reasons) if reason]
         self.dropped += [{"row": dataset[i], "reason": reasons[i]} for i in lost]
         if len(lost) > args.max_drop_rate * len(dataset):
-            raise StageError(
-                drop_report(name, Counter(reasons[i] for i in lost), rendered["length"], args.max_length)
-            )
+            raise StageError(drop_report(name, Counter(reasons[i] for i in lost), rendered["length"], args.max_length))
         kept = rendered.select([i for i, reason in enumerate(reasons) if not reason])
         return kept.remove_columns("reason")
 
-    def _render_row(
-        self, row: dict[str, Any], index: int, args: CurriculumSFTConfig, name: str
-    ) -> dict[str, Any]:
+    def _render_row(self, row: dict[str, Any], index: int, args: CurriculumSFTConfig, name: str) -> dict[str, Any]:
         where = f"{name} dataset row {index}"
         if row.get("text") is not None:
             ids = [*self.chat.encode(row["text"]), self.chat.end_token_id]
@@ -194,9 +184,7 @@ class CurriculumSFTTrainer(SFTTrainer):
 
     def _packed_in_order(self, dataset: Dataset, args: CurriculumSFTConfig) -> Dataset:
         difficulty = _difficulty(dataset, args)
-        dataset = dataset.select(
-            _curriculum(args).indices(difficulty, dataset["length"], epoch=0, batch=None)
-        )
+        dataset = dataset.select(_curriculum(args).indices(difficulty, dataset["length"], epoch=0, batch=None))
         rows = []
         for group in pack_in_order(dataset["length"], args.max_length):
             part = dataset[group]
@@ -229,9 +217,7 @@ class CurriculumSFTTrainer(SFTTrainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
         """Create the schedule over `schedule_epochs`, of which only `num_train_epochs` are run."""
         if self.args.schedule_epochs is not None:
-            num_training_steps = round(
-                num_training_steps * self.args.schedule_epochs / self.args.num_train_epochs
-            )
+            num_training_steps = round(num_training_steps * self.args.schedule_epochs / self.args.num_train_epochs)
         return super().create_scheduler(num_training_steps, optimizer)
 
 
@@ -245,9 +231,7 @@ def problem_and_solution(row: Mapping[str, Any], where: str) -> tuple[str | list
     messages = canonical.get("messages")
     if messages and canonical.get("solution") is None:
         if messages[-1]["role"] != "assistant" or len(messages) < 2:
-            raise DataError(
-                f"{where}: messages must end with an assistant turn, the roles are {_roles(messages)}"
-            )
+            raise DataError(f"{where}: messages must end with an assistant turn, the roles are {_roles(messages)}")
         return list(messages[:-1]), messages[-1]["content"]
     problem, solution = canonical.get("problem"), canonical.get("solution")
     if not isinstance(problem, str) or not isinstance(solution, str):
@@ -268,7 +252,8 @@ def drop_report(name: str, reasons: Mapping[str, int], lengths: Sequence[int], m
     total = len(ordered)
     lines = [
         f"{name} dataset: {sum(reasons.values())} of {total} rows would be lost "
-        f"({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))}), more than max_drop_rate allows.",
+        f"({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))}), "
+        "more than max_drop_rate allows.",
         f"max_length is {max_length}; the rows' lengths in tokens:",
     ]
     edges = [1 << power for power in range(4, 31) if ordered and 1 << power < 2 * ordered[-1]]
@@ -279,15 +264,11 @@ def drop_report(name: str, reasons: Mapping[str, int], lengths: Sequence[int], m
             lines.append(f"  {low + 1:>8} to {edge:>8}: {count:>8} {'#' * max(1, 40 * count // total)}")
         low = edge
     for share in (0.95, 0.99):
-        lines.append(
-            f"  max_length={ordered[min(total - 1, int(share * total))]} keeps {share:.0%} of the rows"
-        )
+        lines.append(f"  max_length={ordered[min(total - 1, int(share * total))]} keeps {share:.0%} of the rows")
     return "\n".join(lines)
 
 
-def _fitted(
-    ids: list[int], labels: list[int], prompt: int, args: CurriculumSFTConfig, where: str
-) -> dict[str, Any]:
+def _fitted(ids: list[int], labels: list[int], prompt: int, args: CurriculumSFTConfig, where: str) -> dict[str, Any]:
     length, limit = len(ids), args.max_length
     if limit is not None and length > limit:
         if args.overlength == "error":
