@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from data_tools.rows import Dropped, Row
 from data_tools.verify import verify
+
+from data_tools.rows import Dropped, Row
 from light_r1.chat import ChatFormat
 
 RejectedRule = Literal["truncated", "too_long", "too_short", "right_thought", "wrong"]
