@@ -239,6 +239,14 @@ class ChatFormat:
         given = self.force_think and opening
         return [*self.encode("" if given else opening), *self.encode(rest), self.end_token_id]
 
+    def response_ids(self, response: str) -> list[int]:
+        """Return the ids of a model's response as it stands, faulty thoughts included: the inverse of `response_text`.
+
+        What is to be trained goes through `completion_ids`; a rejected response must stay as it was sampled.
+        """
+        text = response.removeprefix(self.opening) if self.force_think else response
+        return [*self.encode(text), self.end_token_id]
+
     def response_text(self, completion_ids: Sequence[int]) -> str:
         """Decode a sampled completion to the whole response, with the forced opening tag put back."""
         ids = list(completion_ids)

@@ -8,7 +8,7 @@ and a second adapter on top of it behaves differently from what its author expec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +133,20 @@ def add_think_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     return [int(tokenizer.convert_tokens_to_ids(token)) for token in new]
 
 
-def lora_config(fields: Mapping[str, Any]) -> Any:
-    """Build a `peft.LoraConfig` for a causal language model from recipe fields."""
+def lora_config(fields: Mapping[str, Any], *, new_token_ids: Sequence[int] = ()) -> Any:
+    """Build a `peft.LoraConfig` for a causal language model from recipe fields.
+
+    Args:
+        fields: Fields of `LoraConfig`.
+        new_token_ids: Tokens whose embedding rows are trained as they are: LoRA on the layers cannot give a meaning
+            to a token that the model has never seen.
+    """
     from peft import LoraConfig
 
-    return LoraConfig(task_type="CAUSAL_LM", **fields)
+    options = dict(fields)
+    if new_token_ids:
+        options.setdefault("trainable_token_indices", list(new_token_ids))
+    return LoraConfig(task_type="CAUSAL_LM", **options)
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

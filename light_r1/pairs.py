@@ -102,7 +102,7 @@ def _pairs_of(row: Row, chat: ChatFormat, options: PairOptions) -> Iterator[Row 
 def _ids(response: Mapping[str, Any], chat: ChatFormat) -> list[int]:
     if response.get("completion_ids") is not None:
         return list(response["completion_ids"])
-    return chat.completion_ids(response["text"])
+    return chat.response_ids(response["text"])
 
 
 def _rejected(

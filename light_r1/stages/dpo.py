@@ -100,7 +100,7 @@ def _ready_pair(row: Row, policy: Policy) -> Row:
         "id": row.get("id", row["problem"]),
         "prompt_ids": policy.chat.prompt_ids(row["problem"]),
         "chosen_ids": policy.chat.completion_ids(row["chosen"]),
-        "rejected_ids": policy.chat.completion_ids(row["rejected"]),
+        "rejected_ids": policy.chat.response_ids(row["rejected"]),
         "chosen_from": "given",
         "rejected_rule": "given",
     }

@@ -29,6 +29,7 @@ from light_r1.models import (
 from light_r1.named import call_by_name
 from light_r1.rollouts import Collector
 from light_r1.samplers import SamplingParams, make_sampler
+from light_r1.specs import Recipe
 from light_r1.stages.base import StageJob, StageResult
 from light_r1.stages.options import SampleOptions
 
@@ -50,13 +51,13 @@ class Policy:
     def __init__(self, job: StageJob) -> None:
         spec, recipe = job.spec.model, job.recipe
         source = job.model_input
-        self.path: str | None = str(source.path) if source else spec.name_or_path
+        # An absolute path, as adapters store it as that of their base.
+        self.path: str | None = str(source.path.resolve()) if source else spec.name_or_path
         self.tokenizer: PreTrainedTokenizerBase
         self.model: PreTrainedModel
         if self.path is None:
             assert spec.init is not None
-            name = spec.init["tokenizer"]
-            self.tokenizer = with_pad_token(call_by_name(name)) if ":" in name else load_tokenizer(name)
+            self.tokenizer = _tokenizer(spec.init["tokenizer"], recipe)
             self.model = init_model(
                 spec.init["config"],
                 self.tokenizer,
@@ -80,16 +81,17 @@ class Policy:
             if (Path(self.path) / "adapter_config.json").exists():
                 self.path = None
         chat = asdict(recipe.chat)
-        if chat.pop("add_think_tokens") and add_think_tokens(
-            self.model, self.tokenizer, tuple(recipe.chat.think_tokens)
-        ):
+        self.new_token_ids: list[int] = []
+        if chat.pop("add_think_tokens"):
+            self.new_token_ids = add_think_tokens(self.model, self.tokenizer, tuple(recipe.chat.think_tokens))
+        if self.new_token_ids:
             self.path = None
         self.chat: ChatFormat = chat_format(self.tokenizer, **chat)
 
     def saved(self, job: StageJob) -> str:
         """Return a path that holds exactly these weights, writing them to the stage's folder if there is none."""
         if self.path is None:
-            folder = job.dir.path / "start"
+            folder = (job.dir.path / "start").resolve()
             if job.ranks.is_main and not (folder / "config.json").exists():
                 save_model(self.model, self.tokenizer, folder)
             job.ranks.barrier()
@@ -98,8 +100,14 @@ class Policy:
         return self.path
 
     def lora(self, job: StageJob) -> dict[str, Any]:
-        """Return the trainer's `peft_config` argument, or nothing without LoRA."""
-        return {"peft_config": lora_config(job.spec.model.lora)} if job.spec.model.lora else {}
+        """Return the trainer's `peft_config` argument, or nothing without LoRA.
+
+        An adapter is only as good as the path of its base, so the weights it starts from are on disk afterwards.
+        """
+        if not job.spec.model.lora:
+            return {}
+        self.saved(job)
+        return {"peft_config": lora_config(job.spec.model.lora, new_token_ids=self.new_token_ids)}
 
     def collector(self, job: StageJob, folder: Path, *, batch_size: int) -> Collector:
         """Return a collector that samples from this model with the recipe's sampler backend."""
@@ -112,6 +120,14 @@ class Policy:
             **job.recipe.sampler.options,
         )
         return Collector(sampler, self.chat, folder, job.ranks, group_size=max(512, 4 * batch_size))
+
+
+def _tokenizer(name: str, recipe: Recipe) -> PreTrainedTokenizerBase:
+    """Return a tokenizer made by a function `module:name`, or loaded from a folder beside the recipe or the hub."""
+    if ":" in name:
+        return with_pad_token(call_by_name(name))
+    beside = recipe.path.parent / name
+    return load_tokenizer(beside if beside.is_dir() else name)
 
 
 def sampling_params(options: SampleOptions, seed: int) -> SamplingParams:

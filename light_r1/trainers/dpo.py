@@ -153,5 +153,5 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         return {
             "prompt_ids": self.chat.prompt_ids(row["problem"]),
             "chosen_ids": self.chat.completion_ids(row["chosen"]),
-            "rejected_ids": self.chat.completion_ids(row["rejected"]),
+            "rejected_ids": self.chat.response_ids(row["rejected"]),
         }

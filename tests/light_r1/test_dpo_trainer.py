@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from peft import LoraConfig
+from torch.nn.functional import logsigmoid
+
+from light_r1.errors import DataError, StageError
+from light_r1.trainers.dpo import SemiOnPolicyDPOConfig, SemiOnPolicyDPOTrainer
+from tests.conftest import make_model
+
+
+def pair(a: int, b: int) -> dict:
+    def answer(value: int) -> str:
+        return f"<think>\n{a}+{b}={value}\n</think>\n\n\\boxed{{{value}}}."
+
+    return {"problem": f"{a}+{b}?", "chosen": answer(a + b), "rejected": answer(a + b + 10)}
+
+
+ROWS = [pair(a, b) for a in range(4) for b in range(4)]
+
+
+def config(folder, **fields) -> SemiOnPolicyDPOConfig:
+    defaults = {
+        "loss_type": "nca_pair",
+        "beta": 0.5,
+        "max_length": 256,
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 2,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    return SemiOnPolicyDPOConfig(str(folder), **{**defaults, **fields})
+
+
+def trainer(tokenizer, folder, rows=ROWS, *, model=None, peft_config=None, **fields):
+    extra = {"peft_config": peft_config} if peft_config else {}
+    model = model or make_model(tokenizer)
+    return SemiOnPolicyDPOTrainer(model, config(folder, **fields), rows, processing_class=tokenizer, **extra)
+
+
+def logged(made, key: str) -> list[float]:
+    return [entry[key] for entry in made.state.log_history if key in entry]
+
+
+@pytest.mark.parametrize("peft_config", [None, LoraConfig(r=4, task_type="CAUSAL_LM")], ids=["full", "lora"])
+def test_the_reference_is_the_policy_as_it_starts(tokenizer, tmp_path, peft_config):
+    # Weights changed in memory after loading: what TRL would reload from disk is another model.
+    model = make_model(tokenizer)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    made = trainer(tokenizer, tmp_path, model=model, peft_config=peft_config)
+    made.train()
+    assert logged(made, "loss")[0] == pytest.approx(2 * math.log(2), abs=1e-6)
+    assert logged(made, "rewards/margins")[0] == pytest.approx(0, abs=1e-6)
+    assert logged(made, "loss")[-1] < logged(made, "loss")[0]
+    assert logged(made, "rewards/margins")[-1] > 0
+
+
+def completion_logp(model, prompt: list[int], completion: list[int]) -> torch.Tensor:
+    ids = torch.tensor([prompt + completion])
+    logps = torch.log_softmax(model(ids).logits[0, :-1].float(), -1)
+    return sum(logps[position - 1, ids[0, position]] for position in range(len(prompt), ids.shape[1]))
+
+
+def test_nca_equals_the_loss_written_out(tokenizer, tmp_path):
+    reference, policy = make_model(tokenizer), make_model(tokenizer, seed=1)
+    made = trainer(tokenizer, tmp_path, ROWS[:3], model=make_model(tokenizer), per_device_train_batch_size=3)
+    batch = next(iter(made.get_train_dataloader()))
+    made.model.load_state_dict(policy.state_dict())
+    loss = made.compute_loss(made.model.eval(), batch)
+    beta, expected = 0.5, []
+    for row in ROWS[:3]:
+        prompt = made.chat.prompt_ids(row["problem"])
+        chosen, rejected = (made.chat.completion_ids(row[side]) for side in ("chosen", "rejected"))
+        won, lost = (
+            beta * (completion_logp(policy, prompt, ids) - completion_logp(reference, prompt, ids))
+            for ids in (chosen, rejected)
+        )
+        expected.append(-logsigmoid(won) - 0.5 * logsigmoid(-won) - 0.5 * logsigmoid(-lost))
+    assert float(loss) == pytest.approx(float(torch.stack(expected).mean()), abs=1e-5)
+
+
+def test_nca_has_its_floor_where_the_documentation_says():
+    rewards = torch.linspace(-6, 6, 12001, dtype=torch.float64)
+    chosen = -logsigmoid(rewards) - 0.5 * logsigmoid(-rewards)
+    assert float(chosen.min()) == pytest.approx(0.955, abs=5e-4)
+    assert float(rewards[chosen.argmin()]) == pytest.approx(math.log(2), abs=2e-3)
+
+
+def test_both_sides_keep_their_end_token_and_special_tokens(tokenizer, tmp_path):
+    made = trainer(tokenizer, tmp_path)
+    for row in made.train_dataset:
+        for side in ("chosen_ids", "rejected_ids"):
+            assert row[side][-1] == tokenizer.eos_token_id
+            assert tokenizer.convert_tokens_to_ids("</think>") in row[side]
+
+
+def test_token_ids_are_taken_as_they_are(tokenizer, tmp_path):
+    rows = [{"prompt_ids": [5, 6, 7], "chosen_ids": [8, 9], "rejected_ids": [9, 8, 7]}] * 4
+    made = trainer(tokenizer, tmp_path, rows)
+    assert made.train_dataset[0]["rejected_ids"] == [9, 8, 7]
+    made.train()
+
+
+def test_overlong_pairs_are_dropped_and_counted(tokenizer, tmp_path):
+    long = {**ROWS[0], "rejected": f"<think>{'x' * 500}</think>"}
+    made = trainer(tokenizer, tmp_path, [*ROWS, long])
+    assert [item["reason"] for item in made.dropped] == ["overlength"]
+    with pytest.raises(StageError, match="keeps 95%"):
+        trainer(tokenizer, tmp_path, max_length=20)
+    with pytest.raises(DataError, match="row 16"):
+        trainer(tokenizer, tmp_path, [*ROWS, long], overlength="error")
+
+
+def test_missing_texts_name_row_and_column(tokenizer, tmp_path):
+    with pytest.raises(DataError, match="row 1: no text in rejected"):
+        trainer(tokenizer, tmp_path, [ROWS[0], {"problem": "1+1?", "chosen": "2"}])
+
+
+def test_a_reference_that_trl_would_reload_is_refused(tokenizer, tmp_path):
+    with pytest.raises(StageError, match="ref_model"):
+        trainer(tokenizer, tmp_path, precompute_ref_log_probs=False)
+
+
+def test_resume_is_bit_exact(tokenizer, tmp_path):
+    fields = {"save_strategy": "steps", "save_steps": 1}
+    whole = trainer(tokenizer, tmp_path / "whole", **fields)
+    whole.train()
+    again = trainer(tokenizer, tmp_path / "again", **fields)
+    again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-1"))
+    expected, found = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)

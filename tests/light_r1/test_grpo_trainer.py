@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from light_r1.errors import LightR1Error, StageError
+from light_r1.trainers.grpo import ContextSchedule, StagedGRPOConfig, StagedGRPOTrainer
+from tests.conftest import make_model
+
+ROWS = [{"problem": f"{a}+{b}?", "answer": str(a + b)} for a in range(4) for b in range(4)]
+SCHEDULE = [{"steps": 2, "max_completion_length": 6}, {"steps": 2, "max_completion_length": 18}]
+
+
+def length_reward(completion_ids, **_):
+    return [float(len(ids)) for ids in completion_ids]
+
+
+def config(folder, **fields) -> StagedGRPOConfig:
+    defaults = {
+        "context_schedule": SCHEDULE,
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    return StagedGRPOConfig(str(folder), **{**defaults, **fields})
+
+
+def trainer(tokenizer, folder, rewards=(length_reward,), *, rows=ROWS, **fields):
+    return StagedGRPOTrainer(
+        make_model(tokenizer), list(rewards), config(folder, **fields), rows, processing_class=tokenizer
+    )
+
+
+def logged(made, key: str) -> list[float]:
+    return [entry[key] for entry in made.state.log_history if key in entry]
+
+
+def test_generation_follows_the_schedule(tokenizer, tmp_path):
+    made = trainer(tokenizer, tmp_path)
+    made.train()
+    assert made.state.global_step == 4
+    assert logged(made, "context/max_completion_length") == [6, 6, 18, 18]
+    longest = logged(made, "completions/max_length")
+    assert max(longest[:2]) == 6
+    assert max(longest[2:]) == 18
+
+
+def test_a_resumed_run_goes_on_in_its_context_stage_bit_exactly(tokenizer, tmp_path):
+    fields = {"save_strategy": "steps", "save_steps": 3}
+    whole = trainer(tokenizer, tmp_path / "whole", **fields)
+    whole.train()
+    again = trainer(tokenizer, tmp_path / "again", **fields)
+    again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
+    assert logged(again, "context/max_completion_length")[-1] == 18
+    expected, found = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    ("step", "length"), [(0, 8), (9, 8), (10, 16), (29, 16), (30, 24), (1000, 24)]
+)
+def test_stage_of_a_step(step, length):
+    entries = [
+        {"steps": 10, "max_completion_length": 8},
+        {"steps": 20, "max_completion_length": 16},
+        {"max_completion_length": 24},
+    ]
+    assert ContextSchedule(ContextSchedule.parse(entries)).at(step).max_completion_length == length
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"steps": 3}],
+        [{"steps": 0, "max_completion_length": 8}],
+        [{"max_completion_length": 8}, {"steps": 3, "max_completion_length": 9}],
+        [{"steps": 3, "max_completion_length": 8, "max_len": 3}],
+    ],
+)
+def test_faulty_schedules_are_named(entries):
+    with pytest.raises(LightR1Error, match=r"context_schedule\[0\]"):
+        ContextSchedule.parse(entries)
+
+
+def test_rewards_see_think_tags_and_gold_columns(tokenizer, tmp_path):
+    seen = []
+
+    def spy(completions, answer, **_):
+        seen.extend(zip(completions, answer, strict=True))
+        return [1.0] * len(completions)
+
+    trainer(tokenizer, tmp_path, [spy], max_steps=1).train()
+    assert all(text.startswith("<think>") for text, _ in seen)
+    assert {answer for _, answer in seen} <= {row["answer"] for row in ROWS}
+
+
+def test_a_reward_that_raises_costs_one_completion_and_is_counted(tokenizer, tmp_path):
+    def touchy(completions, **_):
+        if any("a" in text for text in completions):
+            raise ValueError("an a")
+        return [1.0] * len(completions)
+
+    made = trainer(tokenizer, tmp_path, [touchy, length_reward], max_steps=2)
+    made.train()
+    assert made.state.global_step == 2
+    assert list(made.reward_failures) == ["touchy: ValueError: an a"]
+
+
+def test_a_batch_without_any_reward_stops_the_run_with_the_reasons(tokenizer, tmp_path):
+    def broken(completions, **_):
+        raise RuntimeError("no verifier")
+
+    with pytest.raises(StageError, match="RuntimeError: no verifier"):
+        trainer(tokenizer, tmp_path, [broken]).train()
+
+
+def test_groups_get_centred_advantages(tokenizer, tmp_path):
+    made = trainer(tokenizer, tmp_path, scale_rewards="none")
+    batch = next(iter(made.get_train_dataloader()))
+    made.model.train()
+    made.enter_context_of(0)
+    out = made._generate_and_score_completions(batch)
+    lengths = out["completion_mask"].sum(1).float().view(-1, 4)
+    assert torch.allclose(out["advantages"].view(-1, 4), lengths - lengths.mean(1, keepdim=True), atol=1e-5)
+
+
+def test_training_raises_the_reward(tokenizer, tmp_path):
+    def short(completion_ids, **_):
+        return [-float(len(ids)) for ids in completion_ids]
+
+    made = trainer(
+        tokenizer,
+        tmp_path,
+        [short],
+        context_schedule=[{"steps": 12, "max_completion_length": 12}],
+        per_device_train_batch_size=32,
+        learning_rate=1e-2,
+    )
+    made.train()
+    rewards = logged(made, "reward")
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 2
