@@ -1,0 +1,171 @@
+r"""The embedded curriculum: a world of word problems that a tiny model can climb in minutes on a CPU.
+
+Problem     Ann has 17 coins. Ben has 5 more than Ann. Cid has twice as many as Ben. How many coins does Cid have?
+Solution    <think>
+            Ann: 17
+            Ben: 17 + 5 = 22
+            Cid: 22 * 2 = 44
+            </think>
+
+            Cid has \boxed{44} coins.
+
+Difficulty is the number of steps, the sentences that compare. Answered at once a problem of several steps is out of
+reach of a model of this size; written out it is a lookup and one sum a line. Longer problems than those trained do
+not come for free, which leaves room for a second, harder stage.
+
+The sources, for recipes:
+
+- `problems`: worked solutions, or short answers for a base model that has never seen a thought;
+- `documents`: plain text for the base model, sums and single steps, as web text holds pieces of every later skill.
+
+Held-out problems cannot overlap with training: the split goes by a hash of the numbers and operations of a problem, so
+that it is not even a training problem with other names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+from light_r1.errors import DataError
+from light_r1.tiny_tokenizer import MAX_NUMBER, NAMES, THINGS, build_tokenizer
+
+__all__ = ["build_tokenizer", "documents", "problems"]
+
+Split = Literal["train", "heldout"]
+
+_HELDOUT_SHARE = 8  # one in this many sequences of numbers and operations is held out
+_LARGEST_OPERAND = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One comparison: the operation `+`, `-` or `*`, its operand, and the values before and after."""
+
+    operation: str
+    operand: int
+    before: int
+    after: int
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words, between the two names."""
+        if self.operation == "*":
+            return "twice as many as " if self.operand == 2 else "three times as many as "
+        return f"{self.operand} {'more' if self.operation == '+' else 'fewer'} than "
+
+    @property
+    def sum(self) -> str:
+        """The calculation: `17 + 5 = 22`."""
+        return f"{self.before} {self.operation} {self.operand} = {self.after}"
+
+
+def problems(
+    *,
+    n: int,
+    seed: int,
+    min_steps: int = 1,
+    max_steps: int,
+    split: Split = "train",
+    style: Literal["worked", "short"] = "worked",
+) -> Iterator[dict[str, Any]]:
+    r"""Yield distinct problems with their solutions.
+
+    Args:
+        n: Number of problems.
+        seed: The same seed gives the same problems.
+        min_steps: Fewest steps.
+        max_steps: Most steps; every number of steps between the two is equally likely.
+        split: `train` or `heldout`; the two share no sequence of numbers and operations, whatever the seeds.
+        style: `worked` solutions think line by line; `short` ones only state the answer.
+
+    Yields:
+        Rows with `id`, `problem`, `solution`, `answer` (digits) and `difficulty` (steps).
+
+    Raises:
+        DataError: The numbers of steps are out of range.
+    """
+    if not 1 <= min_steps <= max_steps < len(NAMES):
+        raise DataError(f"tiny problems have 1 to {len(NAMES) - 1} steps, got {min_steps} to {max_steps}")
+    rng = Random(f"{seed}:{split}")
+    seen: set[str] = set()
+    while len(seen) < n:
+        steps = _chain(rng, rng.randint(min_steps, max_steps))
+        names, thing = rng.sample(NAMES, len(steps) + 1), rng.choice(THINGS)
+        problem = _problem(steps, names, thing)
+        if problem in seen or _is_heldout(steps) != (split == "heldout"):
+            continue
+        seen.add(problem)
+        statement = f"{names[-1]} has \\boxed{{{steps[-1].after}}} {thing}."
+        yield {
+            "id": f"tiny-{hashlib.sha256(problem.encode()).hexdigest()[:12]}",
+            "problem": problem,
+            "solution": statement
+            if style == "short"
+            else f"<think>\n{_thought(steps, names)}\n</think>\n\n{statement}",
+            "answer": str(steps[-1].after),
+            "difficulty": len(steps),
+        }
+
+
+def documents(*, n: int, seed: int, sums: float = 0.5) -> Iterator[dict[str, str]]:
+    """Yield plain texts for the base model: sums, and single comparisons written out without any chat or thought.
+
+    Args:
+        n: Number of texts.
+        seed: The same seed gives the same texts.
+        sums: Share of texts that hold only sums, eight of them; the others hold a story of one to three steps and
+            its calculations.
+
+    Yields:
+        Rows with `text`.
+    """
+    rng = Random(f"{seed}:documents")
+    for _ in range(n):
+        if rng.random() < sums:
+            yield {"text": "\n".join(_step(rng, rng.randint(0, MAX_NUMBER)).sum for _ in range(8))}
+            continue
+        steps = _chain(rng, rng.randint(1, 3))
+        names, thing = rng.sample(NAMES, len(steps) + 1), rng.choice(THINGS)
+        yield {"text": f"{_story(steps, names, thing)}\n{_thought(steps, names)}"}
+
+
+def _chain(rng: Random, length: int) -> list[Step]:
+    steps: list[Step] = []
+    value = rng.randint(1, MAX_NUMBER)
+    for _ in range(length):
+        steps.append(_step(rng, value))
+        value = steps[-1].after
+    return steps
+
+
+def _step(rng: Random, value: int) -> Step:
+    """Return a random step from a value to another one between 0 and the largest number."""
+    while True:
+        operation = rng.choice("++--*")
+        operand = rng.randint(2, 3) if operation == "*" else rng.randint(1, _LARGEST_OPERAND)
+        after = {"+": value + operand, "-": value - operand, "*": value * operand}[operation]
+        if 0 <= after <= MAX_NUMBER:
+            return Step(operation, operand, value, after)
+
+
+def _is_heldout(steps: list[Step]) -> bool:
+    signature = " ".join(step.sum for step in steps)
+    return int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4], "big") % _HELDOUT_SHARE == 0
+
+
+def _story(steps: list[Step], names: list[str], thing: str) -> str:
+    first = f"{names[0]} has {steps[0].before} {thing}."
+    return " ".join([first, *(f"{b} has {s.sentence}{a}." for s, a, b in zip(steps, names, names[1:], strict=False))])
+
+
+def _problem(steps: list[Step], names: list[str], thing: str) -> str:
+    return f"{_story(steps, names, thing)} How many {thing} does {names[-1]} have?"
+
+
+def _thought(steps: list[Step], names: list[str]) -> str:
+    lines = [f"{names[0]}: {steps[0].before}", *(f"{name}: {s.sum}" for name, s in zip(names[1:], steps, strict=True))]
+    return "\n".join(lines)
