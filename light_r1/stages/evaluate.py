@@ -1,0 +1,127 @@
+"""Scoring a model on benchmarks (`type: evaluate`): n samples per question, judged, kept, averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal
+
+from light_r1.errors import DataError
+from light_r1.manifest import RowCounts
+from light_r1.specs import EvaluateSpec, Recipe, SourceSpec, StageSpec
+from light_r1.stages.base import Kind, Stage, StageJob, StageResult
+
+
+class EvaluateStage(Stage):
+    """Scores the model of `from` on the benchmarks of the recipe's `evaluate` block; `args` override its sampling.
+
+    Every sample is kept in `output/samples.jsonl`; a run that was cut off goes on behind the last whole group.
+    """
+
+    makes: ClassVar[Kind] = "scores"
+    output = "scores.json"
+    args_class = "light_r1.stages.options:EvaluateArgs"
+    options_class = "light_r1.stages.options:EvaluateOptions"
+    reads: ClassVar[tuple[Literal["model", "chat", "evaluate", "sampler"], ...]] = (
+        "model",
+        "chat",
+        "evaluate",
+        "sampler",
+    )
+
+    def run(self, job: StageJob) -> StageResult:
+        """Sample, judge and score each benchmark."""
+        from light_r1.rollouts import Collector
+        from light_r1.samplers import SamplingParams
+        from light_r1.sources import source_rows
+        from light_r1.stages.policy import Policy, write_summary
+
+        settings = evaluate_settings(job.recipe, job.spec)
+        params = SamplingParams(
+            settings.max_tokens, settings.temperature, settings.top_p, settings.top_k, job.recipe.seed
+        )
+        collector: Collector = Policy(job).collector(job, job.dir.path, batch_size=settings.batch_size)
+        scores: dict[str, Any] = {}
+        samples: list[dict[str, Any]] = []
+        for name, source in settings.benchmarks.items():
+            questions = source_rows(job.recipe, source, name)
+            _check(name, source, questions)
+            records = collector.collect(questions, settings.n, params, label=f"{job.spec.name} {name}")
+            scores[name] = score_benchmark(questions, records, settings.k or (1, settings.n))
+            samples += [{"benchmark": name, **record} for group in records for record in group]
+        if job.ranks.is_main:
+            from data_tools.rows import write_rows
+
+            write_rows(job.dir.output / "samples.jsonl", samples)
+            write_summary(job.dir.output / self.output, scores)
+        job.ranks.barrier()
+        tokens = sum(sample["n_tokens"] for sample in samples)
+        metrics = {
+            f"{name}/{key}": float(value)
+            for name, found in scores.items()
+            for key, value in found.items()
+            if isinstance(value, int | float)
+        }
+        return StageResult(metrics, RowCounts(len(samples), len(samples)), tokens)
+
+
+def evaluate_settings(recipe: Recipe, spec: StageSpec) -> EvaluateSpec:
+    """Return the recipe's `evaluate` block with the stage's args over it."""
+    block = recipe.evaluate or EvaluateSpec()
+    known = {name: getattr(block, name) for name in EvaluateSpec.__dataclass_fields__}
+    given = {key: value for key, value in spec.args.items() if value is not None}
+    if "k" in given:
+        given["k"] = tuple(given["k"])
+    return EvaluateSpec(**{**known, **given})
+
+
+def score_benchmark(
+    questions: Sequence[dict[str, Any]], records: Sequence[Sequence[dict[str, Any]]], ks: Sequence[int]
+) -> dict[str, Any]:
+    """Score judged samples; adds `by_question`, the pass rate of each, for paired comparisons.
+
+    Where questions have a `difficulty`, adds `by_difficulty`: the mean pass rate of each value.
+    """
+    from light_r1.metrics import Question, score
+
+    asked = [
+        Question(
+            id=group[0]["prompt_id"],
+            right=[record["correct"] for record in group],
+            answers=[_answer(record["text"]) for record in group],
+            tokens=[record["n_tokens"] for record in group],
+            finished=[record["finished"] for record in group],
+        )
+        for group in records
+    ]
+    found = score(asked, ks)
+    found["by_question"] = {question.id: question.pass_rate for question in asked}
+    rates: dict[str, list[float]] = {}
+    for row, question in zip(questions, asked, strict=True):
+        if row.get("difficulty") is not None:
+            rates.setdefault(str(row["difficulty"]), []).append(question.pass_rate)
+    if len(rates) > 1:
+        found["by_difficulty"] = {key: sum(values) / len(values) for key, values in sorted(rates.items())}
+    return found
+
+
+def _answer(text: str) -> str | None:
+    from data_tools.normalize import clean, squashed
+    from data_tools.verify import candidates
+
+    if "<think>" in text and "</think>" not in text:
+        return None
+    found = candidates(text.rpartition("</think>")[2])
+    return squashed(clean(found[0])) if found else None
+
+
+def _check(name: str, source: SourceSpec, questions: Sequence[dict[str, Any]]) -> None:
+    if not questions:
+        raise DataError(f"evaluate.benchmarks.{name}: no rows in {asdict(source)}")
+    for number, row in enumerate(questions):
+        missing = [column for column in ("problem", "answer") if row.get(column) in (None, "", [])]
+        if missing:
+            raise DataError(
+                f"evaluate.benchmarks.{name} row {number}: no {' and no '.join(missing)}; "
+                f"the columns are {', '.join(sorted(row))}"
+            )
