@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from data_tools.rollouts import RolloutStore, prompt_id
 from data_tools.rows import Row
 from light_r1.chat import ChatFormat
+from light_r1.progress import progress_bar
 from light_r1.ranks import Ranks
 from light_r1.rewards import judge
 from light_r1.samplers import Completion, Request, Sampler, SamplingParams
@@ -66,9 +65,8 @@ class Collector:
         waiting = [group for group in mine if any((pid, i) not in done for pid in group for i in range(n))]
         if len(waiting) < len(mine):
             log.info("%s: %d of %d groups were sampled before", label, len(mine) - len(waiting), len(mine))
-        with tqdm(
-            total=len(waiting) * per_group * n, desc=label, unit="sample", disable=not self.ranks.is_main
-        ) as bar:
+        total = n * sum(map(len, waiting))
+        with progress_bar(total=total, desc=label, unit="sample", shown=self.ranks.is_main) as bar:
             for group in waiting:
                 requests = [Request(p, i, self._prompt(by_id[p])) for p in group for i in range(n)]
                 completions = self.sampler.sample(requests, params)

@@ -217,8 +217,9 @@ class Run:
 
     def _stages_needed(self, spec: StageSpec) -> list[str]:
         """Return the earlier stages that a stage reads, and see that each is done."""
-        base = spec.options.get("base")
-        named = [*spec.inputs, spec.data, spec.eval_data, base]
+        # A source may be called like a stage; rows come from the source then.
+        rows = [name for name in (spec.data, spec.eval_data) if name not in self.recipe.data]
+        named = [*spec.inputs, *rows, spec.options.get("base")]
         stages = {stage.name for stage in self.recipe.stages}
         needed = list(dict.fromkeys(name for name in named if name in stages))
         for name in needed:

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from data_tools.rows import Dropped, Row, write_rows
 from light_r1.chat import ChatFormat, chat_format
@@ -27,6 +35,7 @@ from light_r1.models import (
     with_pad_token,
 )
 from light_r1.named import call_by_name
+from light_r1.progress import progress_bar
 from light_r1.rollouts import Collector
 from light_r1.samplers import SamplingParams, make_sampler
 from light_r1.specs import Recipe
@@ -159,9 +168,46 @@ class MetricsFile(TrainerCallback):
             self.job.dir.log_metrics({"step": state.global_step, "epoch": state.epoch, **numbers})
 
 
+class TrainingBar(TrainerCallback):
+    """Shows optimizer steps, time left and the last logged numbers of a stage."""
+
+    _SHOWN = ("loss", "eval_loss", "reward", "rewards/margins", "entropy", "completions/mean_length")
+
+    def __init__(self, job: StageJob) -> None:
+        self.job = job
+        self.bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the bar, at the step where training goes on."""
+        self.bar = progress_bar(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self.job.spec.name,
+            unit="step",
+            shown=self.job.ranks.is_main,
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move on."""
+        self.bar.update(1)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Show the numbers that tell whether training is well."""
+        found = {key.rpartition("/")[2]: f"{logs[key]:.4g}" for key in self._SHOWN if logs and key in logs}
+        if found and self.bar is not None:
+            self.bar.set_postfix(found, refresh=False)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+
 def train_and_save(trainer: Trainer, policy: Policy, job: StageJob, rows: RowCounts) -> StageResult:
     """Train, from the job's checkpoint if there is one, and save the model to the stage's output."""
+    for printing in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(printing)
     trainer.add_callback(MetricsFile(job))
+    trainer.add_callback(TrainingBar(job))
     expected = job.ranks.count
     if trainer.accelerator.num_processes != expected:
         raise StageError(f"{expected} processes were launched, the trainer has {trainer.accelerator.num_processes}.")

@@ -295,13 +295,17 @@ def _curriculum(args: CurriculumSFTConfig, order: Order | None = None) -> Curric
 
 
 def _difficulty(dataset: Dataset, args: CurriculumSFTConfig) -> list[float] | None:
-    if args.difficulty_column in dataset.column_names:
-        return [float(value) for value in dataset[args.difficulty_column]]
-    if args.order != "random":
-        raise DataError(
-            f"order={args.order!r} needs a difficulty: no column {args.difficulty_column!r} in {dataset.column_names}"
-        )
-    return None
+    """Return each row's difficulty where the order needs it."""
+    if args.order == "random":
+        return None
+    column = args.difficulty_column
+    if column not in dataset.column_names:
+        raise DataError(f"order={args.order!r} needs a difficulty: no column {column!r} in {dataset.column_names}")
+    values = dataset[column]
+    missing = next((row for row, value in enumerate(values) if not isinstance(value, int | float)), None)
+    if missing is not None:
+        raise DataError(f"row {missing} of the kept rows has the {column} {values[missing]!r}; expected a number")
+    return [float(value) for value in values]
 
 
 def _has_varlen_kernel(model: str | PreTrainedModel, args: CurriculumSFTConfig) -> bool:
