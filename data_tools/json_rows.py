@@ -57,10 +57,49 @@ def _open_reader(path: Path) -> io.BufferedReader:
     elif suffix == ".xz":
         raw = lzma.LZMAFile(path, "rb")  # noqa: SIM115  closed with the reader
     elif suffix == ".zst":
-        raw = zstandard.open(path, "rb")
+        raw = _ZstdReader(path)
     else:
         raw = path.open("rb", buffering=0)
     return io.BufferedReader(raw, _CHUNK)
+
+
+class _ZstdReader(io.RawIOBase):
+    """The bytes of all frames of a Zstandard file; unlike `zstandard.open` it tells a torn frame from its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun = False  # whether the current frame has had any input
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while not self._ready:
+            more = self._file.read(_CHUNK)
+            if not more:
+                if self._begun:
+                    raise EOFError("compressed file ended before the end of a frame")
+                return 0
+            self._ready = self._decompress(more)
+        size = min(len(target), len(self._ready))
+        target[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def _decompress(self, data: bytes) -> bytes:
+        parts = []
+        while data:
+            parts.append(self._frame.decompress(data))
+            self._begun = not self._frame.eof
+            data = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _read_lines(stream: io.BufferedReader, faults: Faults) -> Iterator[tuple[int, Row]]:
@@ -92,10 +131,9 @@ def _read_array(stream: io.BufferedReader, faults: Faults) -> Iterator[tuple[int
         while True:
             buffer, at = _skip(text, buffer, at, " \t\r\n,")
             if at >= len(buffer):
-                raise DataToolsError(
-                    f"{faults.path} after row {faults.number}: the file is torn (no closing ])"
-                )
+                raise DataToolsError(f"{faults.path} after row {faults.number}: the file is torn (no closing ])")
             if buffer[at] == "]":
+                _refuse_more(text, buffer, at + 1, faults)
                 return
             faults.number += 1
             row, buffer, at = _element(decoder, text, buffer, at, faults)
@@ -104,9 +142,15 @@ def _read_array(stream: io.BufferedReader, faults: Faults) -> Iterator[tuple[int
             else:
                 faults.malformed(str(row), f"expected an object, found {_kind(row)}")
     except UnicodeDecodeError as error:
-        raise DataToolsError(
-            f"{faults.path} after row {faults.number}: not UTF-8 ({error.reason})"
-        ) from error
+        raise DataToolsError(f"{faults.path} after row {faults.number}: not UTF-8 ({error.reason})") from error
+
+
+def _refuse_more(text: TextIO, buffer: str, at: int, faults: Faults) -> None:
+    """Raise if anything but blanks follows the array: arrays written one after the other are not one file."""
+    buffer, at = _skip(text, buffer, at, " \t\r\n")
+    if at < len(buffer):
+        more = buffer[at : at + 20]
+        raise DataToolsError(f"{faults.path} after row {faults.number}: more text behind the closing ]: {more!r}")
 
 
 def _skip(text: TextIO, buffer: str, at: int, characters: str) -> tuple[str, int]:
@@ -122,9 +166,7 @@ def _skip(text: TextIO, buffer: str, at: int, characters: str) -> tuple[str, int
         buffer, at = more, 0
 
 
-def _element(
-    decoder: json.JSONDecoder, text: TextIO, buffer: str, at: int, faults: Faults
-) -> tuple[Any, str, int]:
+def _element(decoder: json.JSONDecoder, text: TextIO, buffer: str, at: int, faults: Faults) -> tuple[Any, str, int]:
     """Decode the element at `at`, reading on until it is whole; what was before it is forgotten."""
     size, ended = _CHUNK, False
     while True:

@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from data_tools.rows import DataToolsError
 
@@ -39,16 +38,18 @@ def map_chunks(
     Raises:
         DataToolsError: If a process dies.
     """
-    source = iter(items)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting: deque[Future[Sequence[B]]] = deque()
         try:
-            while part := list(islice(source, chunk)):
+            chunks = _ChunkReader(items, chunk)
+            for part in chunks:
                 waiting.append(pool.submit(function, part))
                 if len(waiting) >= workers * _AHEAD:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
+            if chunks.fault is not None:
+                raise chunks.fault
         except BrokenProcessPool as error:
             raise DataToolsError(
                 "a worker process died. Out of memory? In a script, start the work under "
@@ -57,3 +58,27 @@ def map_chunks(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+class _ChunkReader(Generic[A]):
+    """Cuts items into chunks; a fault of the source ends them and is kept in `fault`.
+
+    Reading runs ahead of the results, so a fault raised at once would hide the faults of earlier rows.
+    """
+
+    def __init__(self, items: Iterable[A], chunk: int) -> None:
+        self._items, self._chunk = items, chunk
+        self.fault: DataToolsError | None = None
+
+    def __iter__(self) -> Iterator[list[A]]:
+        part: list[A] = []
+        try:
+            for item in self._items:
+                part.append(item)
+                if len(part) == self._chunk:
+                    yield part
+                    part = []
+        except DataToolsError as error:
+            self.fault = error
+        if part:
+            yield part

@@ -142,6 +142,8 @@ def read_rows(
     path = Path(path)
     if not path.exists():
         raise DataToolsError(f"{path}: no such file")
+    if path.is_file() and not path.suffix:
+        raise DataToolsError(f"{path}: a file without a suffix; expected .jsonl, .json or .parquet at its end")
     kind = file_format(path)
     if kind == "folder" or path.is_dir():
         yield from _read_folder(path, on_error, on_malformed)
@@ -162,9 +164,7 @@ def _warn(dropped: Dropped) -> None:
     log.warning("skipped a malformed row: %s", dropped.match)
 
 
-def _read_folder(
-    path: Path, on_error: OnError, on_malformed: Callable[[Dropped], None] | None
-) -> Iterator[Row]:
+def _read_folder(path: Path, on_error: OnError, on_malformed: Callable[[Dropped], None] | None) -> Iterator[Row]:
     """Yield the rows of a saved dataset, or of all data files lying in the folder, in order of name."""
     from data_tools.tables import dataset_shards, read_arrow
 
@@ -174,9 +174,7 @@ def _read_folder(
         return
     files = sorted(file for file in path.iterdir() if file.is_file() and _DATA_SUFFIXES & set(file.suffixes))
     if not files:
-        raise DataToolsError(
-            f"{path}: neither a saved dataset nor a folder of .jsonl, .json or .parquet files"
-        )
+        raise DataToolsError(f"{path}: neither a saved dataset nor a folder of .jsonl, .json or .parquet files")
     for file in files:
         yield from read_rows(file, on_error=on_error, on_malformed=on_malformed)
 

@@ -112,6 +112,8 @@ def _split_tokens(trace: str) -> ThinkParts:
 
 
 def _parts(form: ThinkForm, thought: str, answer: str) -> ThinkParts:
+    if any(tag in thought + answer for tag in (_OPEN, _CLOSE)):  # a mark of another form inside this one
+        return ThinkParts(None, None, form, "ambiguous_think")
     if not thought.strip():
         return ThinkParts(None, None, form, "no_think")
     if not answer.strip():
