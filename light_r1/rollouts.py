@@ -39,7 +39,7 @@ class Collector:
     chat: ChatFormat
     folder: Path
     ranks: Ranks
-    group_size: int = 512
+    group_size: int = 128
 
     def collect(self, questions: Sequence[Row], n: int, params: SamplingParams, *, label: str) -> list[list[Row]]:
         """Return n judged samples for each question, in order.

@@ -128,7 +128,7 @@ class Policy:
             batch_size=batch_size,
             **job.recipe.sampler.options,
         )
-        return Collector(sampler, self.chat, folder, job.ranks, group_size=max(512, 4 * batch_size))
+        return Collector(sampler, self.chat, folder, job.ranks, group_size=2 * batch_size)
 
 
 def _tokenizer(name: str, recipe: Recipe) -> PreTrainedTokenizerBase:

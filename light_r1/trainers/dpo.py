@@ -19,9 +19,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from datasets import Dataset
+from datasets import Dataset, load_from_disk
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
@@ -142,6 +143,18 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             raise StageError(drop_report(dataset_name, Counter(overlength=len(lost)), lengths, limit))
         gone = set(lost)
         return dataset.select([i for i in range(len(dataset)) if i not in gone])
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        # The parent hands reference log-probs from rank 0 to the others by a file beside the data set's own. One in
+        # memory has none, and every process would look in a temporary folder of its own. With a file, an attempt
+        # that was cut off also finds them again.
+        if not dataset.cache_files:
+            folder = Path(self.args.output_dir) / "reference" / name
+            if self.accelerator.is_main_process:
+                dataset.save_to_disk(str(folder))
+            self.accelerator.wait_for_everyone()
+            dataset = load_from_disk(str(folder))
+        return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def _render_row(self, row: dict[str, Any], index: int, name: str) -> dict[str, list[int]]:
         missing = [column for column in ("problem", "chosen", "rejected") if not isinstance(row.get(column), str)]
