@@ -53,7 +53,7 @@ def test_bounds_belong_to_the_window_or_not(window, rate, reason):
 
 
 def test_a_window_must_be_one():
-    with pytest.raises(DataToolsError, match="0 <= min <= max <= 1, found 0.5 and 0.2"):
+    with pytest.raises(DataToolsError, match=r"0 <= min <= max <= 1, found 0\.5 and 0\.2"):
         Window(0.5, 0.2)
 
 
