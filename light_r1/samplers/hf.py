@@ -216,7 +216,7 @@ def choose(logits: torch.Tensor, uniforms: torch.Tensor, params: SamplingParams)
     probabilities = torch.softmax(logits / params.temperature, -1)
     if params.top_p >= 1 and params.top_k is None:
         return _invert(probabilities, uniforms)
-    probabilities, order = probabilities.sort(-1, descending=True, stable=True)
+    probabilities, order = torch.sort(probabilities, dim=-1, descending=True, stable=True)
     if params.top_k is not None:
         probabilities[:, params.top_k :] = 0
     if params.top_p < 1:
