@@ -39,7 +39,8 @@ class StagedGRPOConfig(GRPOConfig):
     Args:
         context_schedule: Context stages, each `{"steps": optimizer steps, "max_completion_length": tokens}`; the last
             one may leave out `steps` to last until the end. Without a schedule, `max_completion_length` holds
-            throughout. `max_steps` defaults to the sum of the steps.
+            throughout.
+        max_steps: Optimizer steps; the sum of the schedule's steps if not set.
         sampling_batch_size: Completions decoded at once on each device.
     """
 

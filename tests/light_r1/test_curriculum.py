@@ -9,7 +9,9 @@ from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, pack_in_
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=60)
 
 
-@given(LENGTHS, st.sampled_from(["random", "by_difficulty", "staged"]), st.integers(0, 3), st.sampled_from([None, 2, 5]))
+@given(
+    LENGTHS, st.sampled_from(["random", "by_difficulty", "staged"]), st.integers(0, 3), st.sampled_from([None, 2, 5])
+)
 def test_every_order_is_a_permutation(lengths, order, epoch, batch):
     difficulty = [float(length % 7) for length in lengths]
     rows = Curriculum(order).indices(difficulty, lengths, epoch=epoch, batch=batch)

@@ -63,9 +63,7 @@ def test_a_resumed_run_goes_on_in_its_context_stage_bit_exactly(tokenizer, tmp_p
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-@pytest.mark.parametrize(
-    ("step", "length"), [(0, 8), (9, 8), (10, 16), (29, 16), (30, 24), (1000, 24)]
-)
+@pytest.mark.parametrize(("step", "length"), [(0, 8), (9, 8), (10, 16), (29, 16), (30, 24), (1000, 24)])
 def test_stage_of_a_step(step, length):
     entries = [
         {"steps": 10, "max_completion_length": 8},

@@ -112,9 +112,7 @@ def batches(made) -> list[list[list[int]]]:
 
 def test_training_sees_the_curriculum(tokenizer, tmp_path):
     made = trainer(tokenizer, tmp_path, order="by_difficulty")
-    seen = [
-        int(tokenizer.decode(row).split("boxed{")[1].split("}")[0]) for batch in batches(made) for row in batch
-    ]
+    seen = [int(tokenizer.decode(row).split("boxed{")[1].split("}")[0]) for batch in batches(made) for row in batch]
     assert seen == sorted(row["difficulty"] for row in ROWS)
 
 

@@ -1,0 +1,104 @@
+"""What light_r1 relies on in TRL and transformers that they do not promise.
+
+A failure here means: read the new source of the method, see whether the override in light_r1 still does what its
+docstring says, then renew the signature or the hash below.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import textwrap
+
+import pytest
+import trl
+from transformers import Trainer
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+OVERRIDDEN = [
+    (SFTTrainer, "_prepare_dataset", "self dataset processing_class args packing formatting_func dataset_name"),
+    (Trainer, "_get_train_sampler", "self train_dataset"),
+    (Trainer, "create_scheduler", "self num_training_steps optimizer"),
+    (DPOTrainer, "_prepare_dataset", "self dataset processing_class args dataset_name"),
+    (DPOTrainer, "_precompute_ref_logps", "self dataset name batch_size"),
+    (GRPOTrainer, "_calculate_rewards", "self inputs prompts completions completion_ids_list"),
+]
+
+
+def body_hash(function) -> str:
+    """Hash of the code, without comments, docstring and layout."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    node = tree.body[0]
+    if ast.get_docstring(node) is not None:
+        node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(node).encode()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"), OVERRIDDEN, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_signature_of_what_is_overridden(owner, name, parameters):
+    assert name in vars(owner), f"{owner.__name__} of TRL {trl.__version__} has no {name}"
+    found = " ".join(inspect.signature(getattr(owner, name)).parameters)
+    assert found == parameters, f"{owner.__name__}.{name} of TRL {trl.__version__} takes other parameters"
+
+
+HASHES = {
+    "SFTTrainer._prepare_dataset": "24a71e642f56",
+    "DPOTrainer._prepare_dataset": "c0043069ddfc",
+    "DPOTrainer._precompute_ref_logps": "480eab489808",
+    "GRPOTrainer._calculate_rewards": "15a2c8b69e65",
+}
+
+
+@pytest.mark.skipif(not trl.__version__.startswith("1.16."), reason="hashes are those of TRL 1.16")
+@pytest.mark.parametrize("dotted", HASHES)
+def test_source_of_what_is_overridden(dotted):
+    owner, name = dotted.split(".")
+    found = body_hash(getattr(getattr(trl, owner), name))
+    assert found == HASHES[dotted], f"{dotted} of TRL {trl.__version__} does something else now ({found})"
+
+
+def test_sft_takes_rows_of_token_ids_as_they_are(tokenizer, tiny_model, tmp_path):
+    from datasets import Dataset
+
+    rows = Dataset.from_list([{"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}])
+    args = SFTConfig(str(tmp_path), bf16=False, use_cpu=True, report_to="none")
+    made = SFTTrainer(tiny_model, args=args, train_dataset=rows, processing_class=tokenizer)
+    assert made.train_dataset[0]["labels"] == [-100, 6, 7]
+
+
+def test_dpo_collator_reads_the_columns_that_are_prepared():
+    source = inspect.getsource(inspect.getmodule(DPOTrainer).DataCollatorForPreference)
+    for column in ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps"):
+        assert column in source
+
+
+def test_grpo_generation_length_is_where_the_schedule_sets_it():
+    source = inspect.getsource(GRPOTrainer)
+    for name in (
+        "self.generation_config",
+        "self.generation_kwargs",
+        "self.max_completion_length",
+        "self.eos_token_id",
+    ):
+        assert name in source, f"GRPOTrainer of TRL {trl.__version__} has no {name}"
+
+
+def test_grpo_calls_a_rollout_function_with_prompts_and_trainer():
+    assert "rollout_func" in inspect.signature(GRPOTrainer.__init__).parameters
+    assert "self.rollout_func(" in inspect.getsource(GRPOTrainer)
+
+
+@pytest.mark.parametrize(
+    ("config", "fields"),
+    [
+        (SFTConfig, "max_length packing shuffle_dataset"),
+        (DPOConfig, "max_length loss_type beta precompute_ref_log_probs"),
+        (GRPOConfig, "max_completion_length num_generations reward_weights beta temperature top_p top_k use_vllm"),
+    ],
+)
+def test_config_fields_that_are_read(config, fields):
+    missing = set(fields.split()) - set(config.__dataclass_fields__)
+    assert not missing, f"{config.__name__} of TRL {trl.__version__} has no {missing}"
