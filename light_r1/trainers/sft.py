@@ -7,6 +7,7 @@ What it changes, each where TRL is silent:
   many stops before it starts;
 - rows come in curriculum order, on every rank and after every resume, packed or not;
 - packing happens only where a variable-length attention kernel makes it cheap; elsewhere, batches of like length;
+- loss and token accuracy are logged by difficulty;
 - the learning-rate schedule may span more epochs than are trained (Light-R1: a cosine over 100, stopped at 4).
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from datasets import Dataset
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -27,6 +29,7 @@ from trl import SFTConfig, SFTTrainer
 from data_tools.columns import to_canonical
 from light_r1.chat import IGNORE, ChatFormat
 from light_r1.errors import DataError, StageError
+from light_r1.trainers.buckets import CollatorWithDifficulty, DifficultyBuckets
 from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, Order, pack_in_order
 
 
@@ -130,6 +133,41 @@ class CurriculumSFTTrainer(SFTTrainer):
             processing_class=processing_class,
             **kwargs,
         )
+        self._watch_difficulty()
+
+    def _watch_difficulty(self) -> None:
+        """Log loss and accuracy by difficulty where every row has one and rows are not packed together."""
+        self.buckets: DifficultyBuckets | None = None
+        column, dataset = self.args.difficulty_column, self.train_dataset
+        if "seq_lengths" in dataset.column_names or self.args.padding_free or column not in dataset.column_names:
+            return
+        values = dataset[column]
+        if all(isinstance(value, int | float) for value in values) and len(set(values)) > 1:
+            self.buckets = DifficultyBuckets(values)
+            self.data_collator = CollatorWithDifficulty(self.data_collator, column)
+            self._set_signature_columns_if_needed()
+            self._signature_columns = [*self._signature_columns, column]
+            self.model.register_forward_hook(self._keep_scores)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Compute TRL's loss, and note it by difficulty."""
+        difficulty = inputs.pop(CollatorWithDifficulty.KEY, None)
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.buckets and difficulty is not None:
+            sums = self.accelerator.reduce(self.buckets.sums(self._scored.pop(), difficulty), reduction="sum")
+            for key, value in self.buckets.metrics(sums).items():
+                self._metrics["train" if self.model.training else "eval"][key].append(value)
+        return result
+
+    def _keep_scores(self, module: torch.nn.Module, inputs: Any, outputs: Any) -> None:
+        # Asking the parent for its outputs would cost a second forward pass.
+        self._scored = [outputs]
 
     def _prepare_dataset(
         self,

@@ -193,3 +193,25 @@ def test_config_fields_survive_json(tmp_path):
     fields = json.loads(config(tmp_path, schedule_epochs=100, stop_after_epochs=4).to_json_string())
     assert fields["num_train_epochs"] == 4
     assert fields["schedule_epochs"] == 100
+
+
+def test_loss_is_logged_by_difficulty(tokenizer, tmp_path):
+    rows = [{**row, "difficulty": row["difficulty"] % 3} for row in ROWS]
+    made = trainer(tokenizer, tmp_path, rows, per_device_train_batch_size=36, max_steps=1)
+    model = make_model(tokenizer)
+    made.train()
+    logs = next(entry for entry in made.state.log_history if "loss" in entry)
+    for level in range(3):
+        total = count = right = 0.0
+        for row in rows:
+            if row["difficulty"] != level:
+                continue
+            rendered = made.chat.render(row["problem"], row["solution"])
+            ids, labels = torch.tensor([rendered.input_ids]), torch.tensor(rendered.labels)
+            logps = torch.log_softmax(model(ids).logits[0, :-1], -1)
+            kept = labels[1:] != -100
+            total -= float(logps[torch.arange(len(kept)), ids[0, 1:]][kept].sum().detach())
+            right += float((logps.argmax(-1) == ids[0, 1:])[kept].sum())
+            count += int(kept.sum())
+        assert logs[f"difficulty/{level}/loss"] == pytest.approx(total / count, rel=1e-4)
+        assert logs[f"difficulty/{level}/accuracy"] == pytest.approx(right / count, rel=1e-4)

@@ -1,0 +1,91 @@
+"""Loss and token accuracy by difficulty: whether a curriculum's hard end is learned, or only its easy one.
+
+The numbers come from what TRL's forward returns per token anyway; nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+_MOST_VALUES = 6  # this many different difficulties get a bucket each; more are cut into quartiles
+_QUARTILES = 4
+
+
+class DifficultyBuckets:
+    """Names and bounds of the buckets.
+
+    Args:
+        difficulty: Difficulty of every training row.
+    """
+
+    def __init__(self, difficulty: Sequence[float]) -> None:
+        values = sorted(set(difficulty))
+        if len(values) <= _MOST_VALUES:
+            self.lower = values
+            self.names = [f"{value:g}" for value in values]
+        else:
+            ordered = sorted(difficulty)
+            self.lower = sorted({ordered[len(ordered) * part // _QUARTILES] for part in range(_QUARTILES)})
+            upper = [*(f"{value:g}" for value in self.lower[1:]), "up"]
+            self.names = [f"{low:g}-{high}" for low, high in zip(self.lower, upper, strict=True)]
+
+    def index(self, difficulty: float) -> int:
+        """Return the bucket of a difficulty; values below the first one count as the first."""
+        return max(0, bisect_right(self.lower, difficulty) - 1)
+
+    def sums(self, outputs: Any, difficulty: torch.Tensor) -> torch.Tensor:
+        """Sum up a batch.
+
+        Args:
+            outputs: What TRL's forward returns: `log_probs`, `is_top1` and `label_mask`, each `[rows, tokens]`.
+            difficulty: `[rows]`.
+
+        Returns:
+            `[buckets, 3]`: negative log-likelihood, right top-1 predictions, supervised tokens.
+        """
+        rows = torch.stack(
+            [
+                -outputs.log_probs.detach().sum(1).float(),
+                outputs.is_top1.sum(1).float(),
+                outputs.label_mask.sum(1).float(),
+            ],
+            dim=1,
+        )
+        where = torch.tensor([self.index(value) for value in difficulty.tolist()], device=rows.device)
+        return torch.zeros(len(self.names), 3, device=rows.device).index_add_(0, where, rows)
+
+    def metrics(self, sums: torch.Tensor) -> dict[str, float]:
+        """Return loss and accuracy of each bucket that had tokens."""
+        found = {}
+        for name, (loss, right, tokens) in zip(self.names, sums.tolist(), strict=True):
+            if tokens:
+                found[f"difficulty/{name}/loss"] = loss / tokens
+                found[f"difficulty/{name}/accuracy"] = right / tokens
+        return found
+
+
+class CollatorWithDifficulty:
+    """A data collator that hands the rows' difficulty on as one more tensor.
+
+    Args:
+        collator: The trainer's own.
+        column: The rows' column.
+    """
+
+    KEY = "difficulty"
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], column: str) -> None:
+        self.collator = collator
+        self.column = column
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Collate."""
+        difficulty = [row.get(self.column) for row in rows]
+        batch = self.collator([{key: value for key, value in row.items() if key != self.column} for row in rows])
+        if all(value is not None for value in difficulty):
+            batch[self.KEY] = torch.tensor(difficulty, dtype=torch.float64)
+        return batch
