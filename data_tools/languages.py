@@ -54,7 +54,19 @@ _WORDS = {
 }
 _FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 _SILENT = re.compile(
-    r"\$\$.*?\$\$|\$(?:(?![A-Za-z]{3,}\s+[A-Za-z]{3,})[^$])*\$|\\\[.*?\\\]|\\\(.*?\\\)|\[asy\].*?\[/asy\]|```.*?```|https?://\S+|\\(?:begin|end)\{.*?\}|\\[A-Za-z]+",
+    "|".join(
+        (
+            r"\$\$.*?\$\$",
+            r"\$(?:(?![A-Za-z]{3,}\s+[A-Za-z]{3,})[^$])*\$",  # not the words between two prices in dollars
+            r"\\\[.*?\\\]",
+            r"\\\(.*?\\\)",
+            r"\[asy\].*?\[/asy\]",
+            r"```.*?```",
+            r"https?://\S+",
+            r"\\(?:begin|end)\{.*?\}",
+            r"\\[A-Za-z]+",
+        )
+    ),
     re.DOTALL,
 )
 _LETTERS = {script: re.compile(f"[{ranges}]") for script, ranges in _SCRIPTS.items()}
