@@ -67,10 +67,15 @@ class DPOOptions:
     Args:
         sample: How responses are sampled; without it rows must carry `responses`, or `chosen` and `rejected`.
         pairs: How pairs are built from judged responses; null for the defaults of `PairOptions`.
+        rounds: How often to sample, pair and train; each round samples the policy that the last one has made.
+        reference: What later rounds are held against: `refresh` takes the policy at the start of the round, `keep`
+            the one at the start of the stage.
     """
 
     sample: SampleOptions | None = None
     pairs: PairOptions | None = None
+    rounds: int = 1
+    reference: Literal["refresh", "keep"] = "refresh"
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,9 +144,9 @@ class CurriculumSFTTrainer(SFTTrainer):
         values = dataset[column]
         if all(isinstance(value, int | float) for value in values) and len(set(values)) > 1:
             self.buckets = DifficultyBuckets(values)
-            self.data_collator = CollatorWithDifficulty(self.data_collator, column)
+            self.data_collator: Any = CollatorWithDifficulty(self.data_collator, column)
             self._set_signature_columns_if_needed()
-            self._signature_columns = [*self._signature_columns, column]
+            self._signature_columns: list[str] = [*self._signature_columns, column]
             self.model.register_forward_hook(self._keep_scores)
 
     def compute_loss(
