@@ -1,0 +1,141 @@
+"""Merging one tensor: linear, SLERP, TIES, DARE-TIES. Pure functions of tensors, computed in fp32."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from light_r1.errors import LightR1Error
+
+METHODS = ("linear", "slerp", "ties", "dare_ties")
+NEEDS_BASE = ("ties", "dare_ties")
+
+
+def linear(tensors: Sequence[torch.Tensor], weights: Sequence[float], *, normalize: bool) -> torch.Tensor:
+    """Return the weighted sum; divided by the sum of the weights with `normalize`."""
+    total = sum(weights) if normalize else 1.0
+    merged = torch.zeros_like(tensors[0], dtype=torch.float32)
+    for tensor, weight in zip(tensors, weights, strict=True):
+        merged += tensor.float() * (weight / total)
+    return merged
+
+
+def slerp(first: torch.Tensor, second: torch.Tensor, fraction: float) -> torch.Tensor:
+    """Return the point that lies `fraction` of the way from first to second on the great circle through both.
+
+    Each tensor is one vector. Where they are all but parallel the circle is not defined and the line is taken.
+    """
+    a, b = first.float().flatten(), second.float().flatten()
+    norms = a.norm() * b.norm()
+    cosine = (a @ b / norms).clamp(-1, 1) if norms > 0 else torch.tensor(1.0)
+    if cosine.abs() > 0.9995:
+        return torch.lerp(first.float(), second.float(), fraction)
+    angle = torch.arccos(cosine)
+    left, right = torch.sin((1 - fraction) * angle), torch.sin(fraction * angle)
+    return ((left * a + right * b) / torch.sin(angle)).view_as(first)
+
+
+def ties(
+    base: torch.Tensor,
+    tensors: Sequence[torch.Tensor],
+    weights: Sequence[float],
+    densities: Sequence[float],
+    *,
+    scale: float,
+    normalize: bool,
+) -> torch.Tensor:
+    """Trim, elect signs, merge (Yadav et al. 2306.01708 §3).
+
+    Args:
+        base: What task vectors are taken against.
+        tensors: One per model.
+        weights: One per model.
+        densities: Share of each task vector kept: its largest entries by magnitude.
+        scale: Factor on the merged task vector.
+        normalize: Divide each entry by the weights of the models that took part in it (the paper's disjoint mean).
+    """
+    trimmed = [trim(t.float() - base.float(), density) for t, density in zip(tensors, densities, strict=True)]
+    return base.float() + scale * _elected(trimmed, weights, normalize=normalize)
+
+
+def dare_ties(
+    base: torch.Tensor,
+    tensors: Sequence[torch.Tensor],
+    weights: Sequence[float],
+    densities: Sequence[float],
+    *,
+    scale: float,
+    normalize: bool,
+    key: str,
+) -> torch.Tensor:
+    """Drop entries of the task vectors at random, rescale the rest (Yu et al. 2311.03099 §3), then elect as in TIES.
+
+    Args:
+        base: See `ties`.
+        tensors: See `ties`.
+        weights: See `ties`.
+        densities: Chance of each entry to be kept.
+        scale: See `ties`.
+        normalize: See `ties`.
+        key: Seed and tensor name: the same entries are dropped in every run, whatever the order of the tensors.
+    """
+    kept = []
+    for index, (tensor, density) in enumerate(zip(tensors, densities, strict=True)):
+        seed = int.from_bytes(hashlib.sha256(f"{key}:{index}".encode()).digest()[:8], "little") >> 1
+        draws = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(seed))
+        kept.append((tensor.float() - base.float()) * (draws < density) / density)
+    return base.float() + scale * _elected(kept, weights, normalize=normalize)
+
+
+def trim(vector: torch.Tensor, density: float) -> torch.Tensor:
+    """Keep the share `density` of the entries with the largest magnitude, at least one; zero the rest."""
+    if density >= 1:
+        return vector
+    count = max(1, round(density * vector.numel()))
+    magnitude = vector.abs().flatten()
+    kept = torch.zeros_like(magnitude)
+    kept[magnitude.topk(count).indices] = 1
+    return vector * kept.view_as(vector)
+
+
+def _elected(vectors: Sequence[torch.Tensor], weights: Sequence[float], *, normalize: bool) -> torch.Tensor:
+    """Sum the entries that agree with the sign of the larger total."""
+    total = torch.zeros_like(vectors[0])
+    for vector, weight in zip(vectors, weights, strict=True):
+        total += vector * weight
+    sign = torch.sign(total)
+    merged, share = torch.zeros_like(total), torch.zeros_like(total)
+    for vector, weight in zip(vectors, weights, strict=True):
+        agrees = (torch.sign(vector) == sign) & (vector != 0)
+        merged += torch.where(agrees, vector * weight, 0.0)
+        share += torch.where(agrees, weight, 0.0)
+    return merged / share.masked_fill(share == 0, 1.0) if normalize else merged
+
+
+def check_options(
+    method: str, models: int, weights: Sequence[float] | None, densities: Sequence[float] | None, has_base: bool
+) -> None:
+    """See that a method has what it needs.
+
+    Raises:
+        LightR1Error: With what is missing.
+    """
+    if method not in METHODS:
+        raise LightR1Error(f"merge: method {method!r} is not one of {', '.join(METHODS)}")
+    if method == "slerp" and models != 2:
+        raise LightR1Error(f"merge: slerp takes two models, got {models}")
+    if models < 2:
+        raise LightR1Error(f"merge: {method} takes two models or more, got {models}")
+    for name, values in (("weights", weights), ("densities", densities)):
+        if values is not None and len(values) != models:
+            raise LightR1Error(f"merge: {len(values)} {name} for {models} models")
+    if method in NEEDS_BASE and not has_base:
+        raise LightR1Error(f"merge: {method} needs a base model, against which task vectors are taken")
+    if method in NEEDS_BASE and densities is None:
+        raise LightR1Error(f"merge: {method} needs densities, one per model")
+    if densities is not None and not all(0 < density <= 1 for density in densities):
+        raise LightR1Error(f"merge: densities must be above 0 and at most 1, got {list(densities)}")
+    if weights is not None and method != "slerp" and sum(weights) == 0:
+        raise LightR1Error("merge: the weights add up to 0")
