@@ -144,7 +144,9 @@ class Run:
             if self.ranks.is_main and (did_something or not self.dir.report_md.exists()):
                 self._report()
         if self.ranks.is_main:
-            log.info("\n%s", self.dir.report_md.read_text(encoding="utf-8"))
+            from light_r1.report import table_text
+
+            log.info("\n%s", table_text(self.dir.root))
 
     def plan(self, spec: StageSpec) -> Planned:
         """Decide what is to be done with a stage; rank 0's decision holds."""
