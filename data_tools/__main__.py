@@ -83,18 +83,15 @@ def _parse(tool: str, words: list[str]) -> dict[str, Any]:
     for option in doc.options.values():
         _add(own, option)
     common = parser.add_argument_group("options of every tool")
-    common.add_argument(
-        "--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="problem=question ..."
-    )
+    common.add_argument("--columns", nargs="+", default=[], metavar="NAME=COLUMN", help="problem=question ...")
     common.add_argument("--workers", type=int, default=1, metavar="N", help="processes for row-wise tools")
+    common.add_argument("--engine", choices=("local", "ray"), default="local", help="where row-wise tools run")
     common.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="at a malformed row")
     found, unknown = parser.parse_known_args(words)
     if unknown:
         raise DataToolsError(_unknown(tool, unknown[0], parser))
     given = vars(found)
-    options = {
-        name: parse_text(doc.options[name], given[name]) for name in doc.options if given[name] is not None
-    }
+    options = {name: parse_text(doc.options[name], given[name]) for name in doc.options if given[name] is not None}
     return {
         "name": tool,
         "in_path": found.in_path,
@@ -103,6 +100,7 @@ def _parse(tool: str, words: list[str]) -> dict[str, Any]:
         "columns": _columns(found.columns),
         "workers": found.workers,
         "on_error": found.on_error,
+        "engine": found.engine,
         "progress": True,
     }
 
@@ -117,9 +115,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     """Add one flag; its words are read by `parse_text`, the same for every type."""
     flag = f"--{option.name.replace('_', '-')}"
     default = "required" if option.required else f"default {option.default}"
-    words = option.help.rstrip(".") + (
-        "" if option.default is None and not option.required else f"; {default}"
-    )
+    words = option.help.rstrip(".") + ("" if option.default is None and not option.required else f"; {default}")
     text = words.replace("%", "%%").strip()
     metavar = "|".join(map(str, option.choices)) or "|".join(option.kinds).upper()
     if option.kinds == ("bool",) and not option.many:
@@ -128,9 +124,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
         group.add_argument(no_flag, dest=option.name, action="store_const", const=["false"])
         return
     count = "+" if option.many else 1
-    group.add_argument(
-        flag, dest=option.name, nargs=count, required=option.required, help=text, metavar=metavar
-    )
+    group.add_argument(flag, dest=option.name, nargs=count, required=option.required, help=text, metavar=metavar)
 
 
 def _columns(words: Sequence[str]) -> dict[str, str]:

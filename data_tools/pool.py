@@ -41,7 +41,7 @@ def map_chunks(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting: deque[Future[Sequence[B]]] = deque()
         try:
-            chunks = _ChunkReader(items, chunk)
+            chunks = ChunkReader(items, chunk)
             for part in chunks:
                 waiting.append(pool.submit(function, part))
                 if len(waiting) >= workers * _AHEAD:
@@ -60,7 +60,7 @@ def map_chunks(
                 future.cancel()
 
 
-class _ChunkReader(Generic[A]):
+class ChunkReader(Generic[A]):
     """Cuts items into chunks; a fault of the source ends them and is kept in `fault`.
 
     Reading runs ahead of the results, so a fault raised at once would hide the faults of earlier rows.

@@ -16,11 +16,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from data_tools.columns import to_canonical
 from data_tools.fold import StepCount, fold, make_step
 from data_tools.options import option_table
+from data_tools.pool import ChunkReader, map_chunks
 from data_tools.rows import (
     DataToolsError,
     Dropped,
@@ -33,6 +34,9 @@ from data_tools.rows import (
 )
 
 Check = Callable[..., Row | Dropped]
+Engine = Literal["local", "ray"]
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,13 @@ class Execution:
         workers: Processes; 1 runs in this one.
         chunk: Rows handed to a process at once.
         on_error: What a row that a tool cannot read does: `stop` raises, `skip` drops it as `malformed`.
+        engine: `local` (this machine's processes) or `ray` (`data_tools.ray_engine`).
     """
 
     workers: int = 1
     chunk: int = 256
     on_error: OnError = "stop"
+    engine: Engine = "local"
 
 
 _EXECUTION: ContextVar[Execution] = ContextVar("execution", default=Execution())  # noqa: B039  it is frozen
@@ -63,9 +69,7 @@ def executing(execution: Execution) -> Iterator[None]:
         _EXECUTION.reset(token)
 
 
-def per_row(
-    check: Callable[..., Row | Dropped], rows: Iterable[Row], **options: Any
-) -> Iterator[Row | Dropped]:
+def per_row(check: Callable[..., Row | Dropped], rows: Iterable[Row], **options: Any) -> Iterator[Row | Dropped]:
     """Lift a function of one row to a tool: the single place where rows go to other processes.
 
     Args:
@@ -80,19 +84,38 @@ def per_row(
         DataToolsError: If `check` raises one and errors stop; it names the place of the row.
     """
     execution = _EXECUTION.get()
-    results: Iterable[Row | Dropped]
-    if execution.workers <= 1:
-        results = (_apply(check, options, row) for row in rows)
-    else:
-        from data_tools.pool import map_chunks
-
-        results = map_chunks(
-            partial(_apply_all, check, options), rows, workers=execution.workers, chunk=execution.chunk
-        )
-    for result in results:
+    alone = execution.engine == "local" and execution.workers <= 1
+    size = 1 if alone else execution.chunk  # alone, a row is answered before the next is read
+    for result in map_in_chunks(partial(_apply_all, check, options), rows, chunk=size):
         if isinstance(result, Dropped) and result.reason == "malformed" and execution.on_error == "stop":
             raise DataToolsError(str(result.match))
         yield result
+
+
+def map_in_chunks(function: Callable[[Sequence[A]], Sequence[B]], items: Iterable[A], *, chunk: int) -> Iterator[B]:
+    """Apply a function of a chunk where the surrounding `executing` block says: the one place where work leaves.
+
+    Args:
+        function: Takes a chunk and returns its results; picklable.
+        items: The items, read lazily.
+        chunk: Items per chunk.
+
+    Yields:
+        The results in the order of the items.
+    """
+    execution = _EXECUTION.get()
+    if execution.engine == "ray":
+        from data_tools.ray_engine import map_chunks as map_on_ray
+
+        yield from map_on_ray(function, items, workers=execution.workers, chunk=chunk)
+    elif execution.workers > 1:
+        yield from map_chunks(function, items, workers=execution.workers, chunk=chunk)
+    else:
+        chunks = ChunkReader(items, chunk)
+        for part in chunks:
+            yield from function(part)
+        if chunks.fault is not None:
+            raise chunks.fault
 
 
 def _apply(check: Check, options: Mapping[str, Any], row: Row) -> Row | Dropped:
@@ -147,6 +170,7 @@ def run_tool(
     columns: Mapping[str, str] | None = None,
     workers: int = 1,
     on_error: OnError = "stop",
+    engine: Engine = "local",
     progress: bool = False,
 ) -> Report:
     """Run one tool from file to file.
@@ -162,6 +186,7 @@ def run_tool(
         columns: Canonical name -> column of the file, for what `to_canonical` does not detect.
         workers: Processes for row-wise tools.
         on_error: `stop`, or `skip`: malformed rows are dropped with the reason `malformed`.
+        engine: Where row-wise tools run: `local` processes, or `ray`.
         progress: Show a progress bar on a terminal.
 
     Raises:
@@ -173,7 +198,7 @@ def run_tool(
     dropped_path, report_path = (Path(f"{out_path}.{kind}") for kind in ("dropped.jsonl", "report.json"))
     malformed: Counter[str] = Counter()
     with ExitStack() as stack:
-        stack.enter_context(executing(Execution(workers=workers, on_error=on_error)))
+        stack.enter_context(executing(Execution(workers=workers, on_error=on_error, engine=engine)))
         aside = stack.enter_context(open_writer(dropped_path))
         kept = stack.enter_context(open_writer(out_path))
 
@@ -226,9 +251,7 @@ def write_report(path: Path, report: Report) -> None:
     """Write a report as JSON, whole or not at all."""
     values = {name: getattr(report, name) for name in Report.__slots__ if name != "seconds"}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(
-        json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
-    )
+    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 
