@@ -1,0 +1,119 @@
+"""Packed scoring with shared prompts against TRL's padded scoring: the same rows, the same model, one run.
+
+Skewed GRPO batches: prompts of 256 tokens, 8 completions each of 40 to 768 tokens, most of them short. Both sides call
+TRL's log-prob head on the same tensors that TRL's GRPO trainer makes; ours goes through `SharedPrefixModel`. Rounds
+alternate between the two, and the ratio of each round is kept, so that a busy machine slows both.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.scoring --rounds 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+from trl.trainer.utils import add_fused_lm_head
+
+from light_r1.trainers.packing import pack_rows
+from light_r1.trainers.scoring import SharedPrefixModel
+
+PROMPT, SHORTEST, LONGEST, GROUP = 256, 40, 768, 8
+
+
+def completion_lengths(rng: random.Random, skew: str) -> list[int]:
+    """Lengths of one group: `long_tail` is log-uniform, as sampled reasoning is; `uniform` is what it says."""
+    if skew == "uniform":
+        return [rng.randint(SHORTEST, LONGEST) for _ in range(GROUP)]
+    return [round(SHORTEST * (LONGEST / SHORTEST) ** rng.random()) for _ in range(GROUP)]
+
+
+def grpo_batch(rng: random.Random, prompts: int, vocab: int, skew: str) -> dict[str, torch.Tensor]:
+    """Make a batch with every completion padded to the length limit's nearest row, as TRL pads it."""
+    rows, mask = [], []
+    lengths = [completion_lengths(rng, skew) for _ in range(prompts)]
+    longest = max(max(group) for group in lengths)
+    for group in lengths:
+        prompt = [rng.randrange(3, vocab) for _ in range(PROMPT)]
+        for length in group:
+            completion = [rng.randrange(3, vocab) for _ in range(length)]
+            rows.append(prompt + completion + [0] * (longest - length))
+            mask.append([1] * (PROMPT + length) + [0] * (longest - length))
+    input_ids, attention_mask = torch.tensor(rows), torch.tensor(mask)
+    labels = input_ids.masked_fill(attention_mask == 0, -100)
+    labels[:, :PROMPT] = -100
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+
+
+def timed(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def forward(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**inputs, fused_lm_head=True).log_probs
+
+
+def forward_backward(model: Any, inputs: dict[str, torch.Tensor]) -> None:
+    (model(**inputs, fused_lm_head=True).log_probs.sum() / 1000).backward()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--prompts", type=int, default=1)
+    parser.add_argument("--skew", choices=["long_tail", "uniform"], default="long_tail")
+    parser.add_argument("--hidden", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--vocab", type=int, default=2048)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=options.vocab,
+        hidden_size=options.hidden,
+        intermediate_size=4 * options.hidden,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.hidden // 64 * 2,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    theirs = Qwen2ForCausalLM(config)
+    add_fused_lm_head(theirs, outputs=("log_probs", "entropy"))
+    ours = SharedPrefixModel(theirs)
+    rng = random.Random(0)
+    times: dict[str, list[float]] = {"forward": [], "forward+backward": []}
+    worst, slots = 0.0, [0, 0]
+    for round_ in range(options.rounds + 1):
+        inputs = grpo_batch(rng, options.prompts, options.vocab, options.skew)
+        worst = max(worst, float((forward(ours, inputs) - forward(theirs, inputs)).abs().max()))
+        slots[0] += inputs["input_ids"].numel()
+        slots[1] += pack_rows(**inputs).input_ids.numel()
+        for name, work in (("forward", forward), ("forward+backward", forward_backward)):
+            pair = [timed(lambda model=model, work=work: work(model, inputs)) for model in (theirs, ours)]  # noqa: B023
+            theirs.zero_grad()
+            if round_:  # the first round warms up
+                times[name] += [pair]
+    print(f"{sum(p.numel() for p in theirs.parameters()) / 1e6:.2f}M parameters, {options.skew} lengths,")
+    print(
+        f"{options.prompts} x {GROUP} rows, {torch.get_num_threads()} threads, slots TRL {slots[0]}, ours {slots[1]}"
+    )
+    for name, pairs in times.items():
+        ratios = sorted(a / b for a, b in pairs)
+        print(
+            f"{name:17s} TRL {statistics.median(a for a, _ in pairs):.3f} s  ours "
+            f"{statistics.median(b for _, b in pairs):.3f} s  ratio median {statistics.median(ratios):.2f} "
+            f"(min {ratios[0]:.2f}, max {ratios[-1]:.2f}, n={len(ratios)})"
+        )
+    print(json.dumps({"largest_difference": worst}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""Log-probs of completions without padding, the prompt encoded once for all completions of a group.
+
+The rows of a batch become one packed row (`light_r1.trainers.packing`). Attention is computed segment by segment: a
+completion sees the prompt's keys and its own, nothing else. This is the maths of the padded batch, without its padding
+and repeated prompts, in one call of the (wrapped) model, hence safe under DDP, LoRA and gradient checkpointing.
+
+The segments travel to the attention layers as a 4-D int64 "mask", which transformers hands through untouched; the
+entries `sdpa` and `flash_attention_2` of its attention table are wrapped to read it, and behave as before otherwise.
+With `eager` attention an ordinary 4-D mask is used. The model needs TRL's log-prob head (`add_fused_lm_head`), which
+every TRL trainer adds.
+
+Left out: models whose layers carry state along the row (Mamba, linear attention), soft-capped attention and attention
+sinks; `shares_prefixes` says so, and `SharedPrefixModel` then calls the model as it is. On CUDA, attention runs one
+kernel for each segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModel, PeftType
+from torch.nn.attention.bias import causal_lower_right
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
+from trl.trainer.utils import FusedCausalLMOutput
+
+from light_r1.errors import LightR1Error
+from light_r1.trainers.packing import IGNORED, PackedRow, dense_mask, pack_rows
+
+_SHARED = ("sdpa", "flash_attention_2")
+_PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
+_LAYERS = {"full_attention", "sliding_attention"}
+
+
+class SharedPrefixModel:
+    """Stands in for a model in TRL's scoring calls and does the same work on a packed row.
+
+    Called as TRL calls its models, `model(input_ids=..., attention_mask=..., labels=..., fused_lm_head=True)`, it
+    returns the output that the padded call would, zero where the label is -100. Any other call (images, router
+    logits, no fused head) goes to the model unchanged, as do all calls to a model that cannot share prefixes.
+
+    Args:
+        model: A model with TRL's log-prob head, possibly wrapped by PEFT and DDP. It is called once for each call.
+
+    Example:
+        >>> class MyDPOTrainer(DPOTrainer):
+        ...     def _compute_loss(self, model, inputs, return_outputs):
+        ...         return super()._compute_loss(SharedPrefixModel(model), inputs, return_outputs)
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self.dense = _causal_lm(model).config._attn_implementation == "eager"
+        self.shares = shares_prefixes(model)
+        if self.shares:
+            _read_segments_in_attention()
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Return the model's output for the padded batch."""
+        plain = {"input_ids", "attention_mask", "labels", "fused_lm_head", "use_cache"}
+        if not self.shares or not inputs.get("fused_lm_head") or not set(inputs) <= plain:
+            return self.model(**inputs)
+        input_ids = inputs["input_ids"]
+        row = pack_rows(input_ids, inputs["attention_mask"], inputs["labels"])
+        output = self.model(
+            input_ids=row.input_ids,
+            position_ids=row.position_ids,
+            attention_mask=dense_mask(row, _causal_lm(self.model).dtype) if self.dense else row.segments,
+            shift_labels=row.shift_labels,
+            fused_lm_head=True,
+            use_cache=False,
+        )
+        size = (input_ids.size(0), input_ids.size(1) - 1)
+        fields = {name: _unpack(getattr(output, name), row, size) for name in _PER_TOKEN}
+        mask = torch.zeros(size, dtype=torch.bool, device=input_ids.device)
+        mask.view(-1)[row.cells] = True
+        return FusedCausalLMOutput(loss=output.loss, label_mask=mask, **fields)
+
+
+def _unpack(values: torch.Tensor | None, row: PackedRow, size: tuple[int, int]) -> torch.Tensor | None:
+    """Return packed values in the places of the padded batch; connected to the graph even if none is scored."""
+    if values is None:
+        return None
+    flat = values[0]
+    empty = flat.new_zeros(size[0] * size[1])
+    if not len(row.slots):
+        return (empty + 0 * flat.sum()).view(size) if flat.is_floating_point() else empty.view(size)
+    return empty.index_put((row.cells,), flat[row.slots]).view(size)
+
+
+def _causal_lm(model: torch.nn.Module) -> PreTrainedModel:
+    if isinstance(model, torch.nn.parallel.DistributedDataParallel):
+        model = model.module
+    if isinstance(model, PeftModel):
+        model = model.get_base_model()
+    if not isinstance(model, PreTrainedModel):
+        raise LightR1Error(f"expected a transformers model, possibly in PEFT and DDP, got {type(model).__name__}")
+    return model
+
+
+def shares_prefixes(model: torch.nn.Module) -> bool:
+    """Whether packed rows mean the same to this model as padded ones.
+
+    True for models whose every layer is (sliding-window) softmax attention through transformers' attention table.
+    """
+    peft = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
+    if isinstance(peft, PeftModel) and any(
+        config.is_prompt_learning or config.peft_type == PeftType.ADAPTION_PROMPT
+        for config in peft.peft_config.values()
+    ):
+        return False
+    base = _causal_lm(model)
+    config = base.config.get_text_config().to_dict()
+    if not base._supports_attention_backend or base.is_remote_code():
+        return False
+    if config.get("attn_logit_softcapping") or config.get("model_type") == "gpt_oss":
+        return False
+    if not set(config.get("layer_types") or ()) <= _LAYERS:
+        return False
+    if base.config._attn_implementation == "eager":
+        return not config.get("sliding_window")
+    return base.config._attn_implementation in _SHARED
+
+
+def _read_segments_in_attention() -> None:
+    """Wrap the entries of transformers' attention table, once."""
+    for name in _SHARED:
+        usual = ALL_ATTENTION_FUNCTIONS[name]
+        if not isinstance(usual, _SegmentReader):
+            AttentionInterface.register(name, _SegmentReader(usual))
+
+
+class _SegmentReader:
+    """An attention function that computes segments where it gets segments, and otherwise what it wraps."""
+
+    def __init__(self, usual: Callable[..., tuple[torch.Tensor, Any]]) -> None:
+        self.usual = usual
+
+    def __call__(
+        self,
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        dropout: float = 0.0,
+        scaling: float | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        if attention_mask is None or attention_mask.dtype != torch.int64 or attention_mask.dim() != 4:
+            return self.usual(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
+        for unknown in ("softcap", "s_aux", "position_bias"):
+            if kwargs.get(unknown) is not None:
+                raise LightR1Error(f"{type(module).__name__}: attention with {unknown} cannot share prefixes")
+        window = kwargs.get("sliding_window")
+        parts = [
+            _attend(query, key, value, segment, dropout=dropout, scaling=scaling, window=window)
+            for segment in attention_mask[0, 0].tolist()
+        ]
+        return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    segment: Sequence[int],
+    *,
+    dropout: float,
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """Return the attention of one segment, `(1, heads, tokens, size)`."""
+    start, end, prefix_start, prefix_end = segment
+    queries, keys, values = (states[:, :, start:end] for states in (query, key, value))
+    if prefix_end > prefix_start:
+        keys = torch.cat([key[:, :, prefix_start:prefix_end], keys], dim=2)
+        values = torch.cat([value[:, :, prefix_start:prefix_end], values], dim=2)
+    options: dict[str, Any] = {
+        "dropout_p": dropout,
+        "scale": scaling,
+        "enable_gqa": query.size(1) != key.size(1),
+    }
+    new, seen = queries.size(2), keys.size(2)
+    if window is not None and seen > window:
+        ones = torch.ones(new, seen, dtype=torch.bool, device=query.device)
+        mask = ones.tril(seen - new) & ones.triu(seen - new - window + 1)
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, **options)
+    # Aligned to the end: the segment's first token sees the whole prompt. Flash kernels do this without a mask.
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=causal_lower_right(new, seen), **options)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRow:
+    """Log-probs and entropies of a completion's tokens, `(tokens,)` each; no entropies if the head has none."""
+
+    log_probs: torch.Tensor
+    entropies: torch.Tensor | None
+
+
+def score_completions(
+    model: torch.nn.Module,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    *,
+    tokens_per_call: int = 16_384,
+) -> list[ScoredRow]:
+    """Score completions of any number of prompts, in calls of similar lengths within a token budget.
+
+    Rows of one prompt stay together, longest groups first, so that memory is known from the first call. Works with
+    gradients too, but a step under DDP or FSDP should use `SharedPrefixModel`: here the number of calls depends on the
+    data, and ranks would differ.
+
+    Args:
+        model: A model with TRL's log-prob head (`trl.trainer.utils.add_fused_lm_head`).
+        prompts: Token ids of each row's prompt, not empty.
+        completions: Token ids of each row's completion.
+        tokens_per_call: Tokens packed into one call of the model; a longer group has a call of its own.
+
+    Returns:
+        One entry for each row, in order.
+    """
+    scorer = SharedPrefixModel(model)
+    device = _causal_lm(model).device
+    scored: dict[int, ScoredRow] = {}
+    for chunk in _chunks(prompts, completions, tokens_per_call):
+        rows = [torch.tensor([*prompts[i], *completions[i]]) for i in chunk]
+        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        columns = torch.arange(input_ids.size(1))
+        ends = torch.tensor([len(row) for row in rows])[:, None]
+        starts = torch.tensor([len(prompts[i]) for i in chunk])[:, None]
+        output = scorer(
+            input_ids=input_ids.to(device),
+            attention_mask=(columns < ends).long().to(device),
+            labels=input_ids.masked_fill((columns < starts) | (columns >= ends), IGNORED).to(device),
+            fused_lm_head=True,
+            use_cache=False,
+        )
+        for place, index in enumerate(chunk):
+            span = slice(len(prompts[index]) - 1, len(prompts[index]) - 1 + len(completions[index]))
+            entropies = None if output.entropy is None else output.entropy[place, span]
+            scored[index] = ScoredRow(output.log_probs[place, span], entropies)
+    return [scored[index] for index in range(len(prompts))]
+
+
+def _chunks(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], budget: int
+) -> Iterator[list[int]]:
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(tuple(prompt), []).append(index)
+    sizes = {prompt: len(prompt) + sum(len(completions[i]) for i in rows) for prompt, rows in groups.items()}
+    chunk: list[int] = []
+    used = 0
+    for prompt in sorted(groups, key=lambda prompt: -sizes[prompt]):
+        if chunk and used + sizes[prompt] > budget:
+            yield chunk
+            chunk, used = [], 0
+        chunk += groups[prompt]
+        used += sizes[prompt]
+    if chunk:
+        yield chunk

@@ -1,0 +1,223 @@
+"""Packed scoring is padded scoring: same log-probs, entropies and gradients, without padding and repeated prompts."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+from trl.trainer.utils import add_fused_lm_head
+
+from light_r1.errors import LightR1Error
+from light_r1.trainers.scoring import SharedPrefixModel, score_completions, shares_prefixes
+
+FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
+SIZES = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.2,
+}
+MODELS = {
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
+    "qwen2-tied": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, tie_word_embeddings=True)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+    "mistral-window": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=5)),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=97, n_positions=64, n_embd=32, n_layer=2, n_head=4, resid_pdrop=0, attn_pdrop=0, embd_pdrop=0
+        )
+    ),
+}
+
+
+def make(name, attention="sdpa", temperature=0.7):
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    model.set_attn_implementation(attention)
+    add_fused_lm_head(model, temperature=temperature, outputs=FIELDS)
+    return model.eval()
+
+
+def batch(seed=0, groups=3, rows=3, prompts_left=True):
+    """A padded batch as TRL's GRPO makes it: prompts padded on the left, completions on the right, rows mixed."""
+    rng = random.Random(seed)
+    pairs = []
+    for _ in range(groups):
+        prompt = [rng.randrange(97) for _ in range(rng.randrange(1, 9))]
+        pairs += [(prompt, [rng.randrange(97) for _ in range(rng.randrange(0, 12))]) for _ in range(rows)]
+    rng.shuffle(pairs)
+    left = max(len(prompt) for prompt, _ in pairs) if prompts_left else 0
+    ids, mask, labels = [], [], []
+    for prompt, completion in pairs:
+        pad = left - len(prompt) if prompts_left else 0
+        ids.append([0] * pad + prompt + completion)
+        mask.append([0] * pad + [1] * (len(prompt) + len(completion)))
+        labels.append([-100] * (pad + len(prompt)) + completion)
+    width = max(map(len, ids))
+    full = [
+        torch.tensor([r + [fill] * (width - len(r)) for r in rows_])
+        for rows_, fill in ((ids, 0), (mask, 0), (labels, -100))
+    ]
+    return dict(zip(("input_ids", "attention_mask", "labels"), full, strict=True))
+
+
+def row_by_row(model, inputs):
+    """The naive reference: every row alone, without padding, plain logits."""
+    size = (inputs["input_ids"].size(0), inputs["input_ids"].size(1) - 1)
+    log_probs, entropy = torch.zeros(size), torch.zeros(size)
+    for b in range(size[0]):
+        columns = inputs["attention_mask"][b].nonzero().flatten()
+        logits = model(input_ids=inputs["input_ids"][b][columns][None]).logits[0] / 0.7
+        every = logits.log_softmax(-1)
+        for j in range(1, len(columns)):
+            label = int(inputs["labels"][b, columns[j]])
+            if label != -100:
+                log_probs[b, columns[j] - 1] = every[j - 1, label]
+                entropy[b, columns[j] - 1] = -(every[j - 1].exp() * every[j - 1]).sum()
+    return log_probs, entropy
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("prompts_left", [True, False])
+def test_packed_scores_are_those_of_each_row_alone(name, attention, prompts_left):
+    model = make(name, attention)
+    inputs = batch(prompts_left=prompts_left)
+    with torch.no_grad():
+        expected, entropy = row_by_row(model, inputs)
+        found = SharedPrefixModel(model)(**inputs, fused_lm_head=True, use_cache=False)
+    torch.testing.assert_close(found.log_probs, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.entropy, entropy, atol=1e-5, rtol=0)
+
+
+def test_every_field_is_that_of_the_padded_call():
+    model = make("qwen2")
+    inputs = batch(prompts_left=False)
+    inputs["labels"][4, -3] = -100  # a hole in a completion
+    with torch.no_grad():
+        padded = model(**inputs, fused_lm_head=True, use_cache=False)
+        packed = SharedPrefixModel(model)(**inputs, fused_lm_head=True, use_cache=False)
+    for field in (*FIELDS, "label_mask"):
+        torch.testing.assert_close(packed[field], padded[field], atol=1e-5, rtol=0)
+    assert abs(packed.loss - padded.loss) < 1e-5
+
+
+def weighted_gradients(model, caller, inputs):
+    model.zero_grad()
+    output = caller(**inputs, fused_lm_head=True, use_cache=False)
+    weights = torch.linspace(-1, 1, output.log_probs.numel()).view_as(output.log_probs)
+    (weights * output.log_probs + 0.1 * output.entropy).sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", ["qwen2-tied", "mistral-window", "gpt2"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("lora", [False, True])
+def test_gradients_are_those_of_the_padded_call(name, checkpointing, lora):
+    model = make(name)
+    if lora:
+        torch.manual_seed(1)
+        model = get_peft_model(model, LoraConfig(target_modules="all-linear", init_lora_weights=False))
+    if checkpointing:
+        model.train()  # transformers checkpoints in training mode only; these models have no dropout
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    # Padding on the left shifts GPT-2's absolute positions in the padded call, not in the packed one.
+    inputs = batch(seed=3, prompts_left=name != "gpt2")
+    expected = weighted_gradients(model, model, inputs)
+    found = weighted_gradients(model, SharedPrefixModel(model), inputs)
+    assert found.keys() == expected.keys()
+    for key in expected:
+        torch.testing.assert_close(found[key], expected[key], atol=2e-5, rtol=1e-4)
+
+
+def test_fully_masked_rows_give_zeros_with_a_graph():
+    model = make("qwen2")
+    inputs = batch()
+    inputs["labels"][:] = -100
+    output = SharedPrefixModel(model)(**inputs, fused_lm_head=True)
+    assert not output.log_probs.any()
+    output.log_probs.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+
+
+def test_plain_attention_is_untouched_after_the_table_is_wrapped():
+    model = make("qwen2")
+    ids = batch()["input_ids"]
+    before = model(input_ids=ids).logits
+    SharedPrefixModel(model)
+    torch.testing.assert_close(model(input_ids=ids).logits, before, atol=0, rtol=0)
+
+
+def test_other_calls_go_to_the_model():
+    model = make("qwen2")
+    ids = batch()["input_ids"]
+    torch.testing.assert_close(SharedPrefixModel(model)(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+def test_models_that_carry_state_along_the_row_are_called_as_they_are():
+    from transformers import Gemma2Config, Gemma2ForCausalLM, MambaConfig, MambaForCausalLM
+
+    assert not shares_prefixes(MambaForCausalLM(MambaConfig(vocab_size=97, hidden_size=16, num_hidden_layers=1)))
+    assert not shares_prefixes(Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=8)))
+    assert not shares_prefixes(make("mistral-window", "eager"))
+    with pytest.raises(LightR1Error, match="expected a transformers model"):
+        shares_prefixes(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("budget", [1, 40, 10_000])
+def test_score_completions_keeps_the_order_of_rows(budget):
+    model = make("qwen2")
+    rng = random.Random(5)
+    prompts = [[rng.randrange(97) for _ in range(6)] for _ in range(3)] * 3
+    completions = [[rng.randrange(97) for _ in range(rng.randrange(1, 9))] for _ in prompts]
+    with torch.no_grad():
+        scored = score_completions(model, prompts, completions, tokens_per_call=budget)
+        for prompt, completion, row in zip(prompts, completions, scored, strict=True):
+            every = (model(input_ids=torch.tensor([prompt + completion])).logits[0] / 0.7).log_softmax(-1)
+            expected = every[len(prompt) - 1 : -1].gather(1, torch.tensor(completion)[:, None])[:, 0]
+            torch.testing.assert_close(row.log_probs, expected, atol=1e-5, rtol=0)
+            assert row.entropies.shape == expected.shape
+
+
+def gradients_of_a_rank(rank, port, folder):
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    model = make("qwen2-tied")
+    wrapped = torch.nn.parallel.DistributedDataParallel(model)
+    inputs = {name: values[rank::2] for name, values in batch(seed=7, groups=2, rows=4).items()}
+    SharedPrefixModel(wrapped)(**inputs, fused_lm_head=True).log_probs.sum().backward()
+    if rank == 0:
+        torch.save({name: p.grad for name, p in model.named_parameters()}, folder / "grads.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_under_ddp_have_the_gradient_of_one(tmp_path):
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(gradients_of_a_rank, (port, tmp_path), nprocs=2)
+    model = make("qwen2-tied")
+    model(**batch(seed=7, groups=2, rows=4), fused_lm_head=True).log_probs.sum().backward()
+    found = torch.load(tmp_path / "grads.pt")
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(2 * found[name], parameter.grad, atol=1e-4, rtol=1e-4)  # DDP averages
