@@ -2,9 +2,9 @@ r"""The embedded curriculum: a world of word problems that a tiny model can clim
 
 Problem     Ann has 17 coins. Ben has 5 more than Ann. Cid has twice as many as Ben. How many coins does Cid have?
 Solution    <think>
-            Ann: 17
-            Ben: 17 + 5 = 22
-            Cid: 22 * 2 = 44
+            Ann=17
+            Ben=17+5=22
+            Cid=22*2=44
             </think>
 
             Cid has \boxed{44} coins.
@@ -16,7 +16,7 @@ not come for free, which leaves room for a second, harder stage.
 The sources, for recipes:
 
 - `problems`: worked solutions, or short answers for a base model that has never seen a thought;
-- `documents`: plain text for the base model, sums and single steps, as web text holds pieces of every later skill.
+- `drills`: sums for the base model, which has to know its arithmetic before it can learn to reason with it.
 
 Held-out problems cannot overlap with training: the split goes by a hash of the numbers and operations of a problem, so
 that it is not even a training problem with other names.
@@ -31,14 +31,15 @@ from random import Random
 from typing import Any, Literal
 
 from light_r1.errors import DataError
-from light_r1.tiny_tokenizer import MAX_NUMBER, NAMES, THINGS, build_tokenizer
+from light_r1.tiny_tokenizer import NAMES, THINGS, build_tokenizer
 
-__all__ = ["build_tokenizer", "documents", "problems"]
+__all__ = ["build_tokenizer", "drills", "problems"]
 
 Split = Literal["train", "heldout"]
 
 _HELDOUT_SHARE = 8  # one in this many sequences of numbers and operations is held out
 _LARGEST_OPERAND = 9
+_LARGEST_NUMBER = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class Step:
 
     @property
     def sum(self) -> str:
-        """The calculation: `17 + 5 = 22`."""
-        return f"{self.before} {self.operation} {self.operand} = {self.after}"
+        """The calculation: `17+5=22`."""
+        return f"{self.before}{self.operation}{self.operand}={self.after}"
 
 
 def problems(
@@ -111,31 +112,30 @@ def problems(
         }
 
 
-def documents(*, n: int, seed: int, sums: float = 0.5) -> Iterator[dict[str, str]]:
-    """Yield plain texts for the base model: sums, and single comparisons written out without any chat or thought.
+def drills(*, n: int, seed: int, sums: int = 8) -> Iterator[dict[str, Any]]:
+    """Yield exercises for the base model: plain sums and their results, without a story or a thought.
+
+    Only the results are new in such a solution, so the loss is spent on them. In running text the numbers
+    themselves, which nothing can predict, would be most of it: that way sums take twice as many steps to learn.
 
     Args:
-        n: Number of texts.
-        seed: The same seed gives the same texts.
-        sums: Share of texts that hold only sums, eight of them; the others hold a story of one to three steps and
-            its calculations.
+        n: Number of exercises.
+        seed: The same seed gives the same exercises.
+        sums: Sums in each.
 
     Yields:
-        Rows with `text`.
+        Rows with `problem`, `solution` and `difficulty` (0).
     """
-    rng = Random(f"{seed}:documents")
+    rng = Random(f"{seed}:drills")
     for _ in range(n):
-        if rng.random() < sums:
-            yield {"text": "\n".join(_step(rng, rng.randint(0, MAX_NUMBER)).sum for _ in range(8))}
-            continue
-        steps = _chain(rng, rng.randint(1, 3))
-        names, thing = rng.sample(NAMES, len(steps) + 1), rng.choice(THINGS)
-        yield {"text": f"{_story(steps, names, thing)}\n{_thought(steps, names)}"}
+        steps = [_step(rng, rng.randint(0, _LARGEST_NUMBER)) for _ in range(sums)]
+        asked = "\n".join(step.sum.partition("=")[0] for step in steps)
+        yield {"problem": asked, "solution": "\n".join(step.sum for step in steps), "difficulty": 0}
 
 
 def _chain(rng: Random, length: int) -> list[Step]:
     steps: list[Step] = []
-    value = rng.randint(1, MAX_NUMBER)
+    value = rng.randint(1, _LARGEST_NUMBER)
     for _ in range(length):
         steps.append(_step(rng, value))
         value = steps[-1].after
@@ -148,7 +148,7 @@ def _step(rng: Random, value: int) -> Step:
         operation = rng.choice("++--*")
         operand = rng.randint(2, 3) if operation == "*" else rng.randint(1, _LARGEST_OPERAND)
         after = {"+": value + operand, "-": value - operand, "*": value * operand}[operation]
-        if 0 <= after <= MAX_NUMBER:
+        if 0 <= after <= _LARGEST_NUMBER:
             return Step(operation, operand, value, after)
 
 
@@ -167,5 +167,5 @@ def _problem(steps: list[Step], names: list[str], thing: str) -> str:
 
 
 def _thought(steps: list[Step], names: list[str]) -> str:
-    lines = [f"{names[0]}: {steps[0].before}", *(f"{name}: {s.sum}" for name, s in zip(names[1:], steps, strict=True))]
+    lines = [f"{names[0]}={steps[0].before}", *(f"{name}={s.sum}" for name, s in zip(names[1:], steps, strict=True))]
     return "\n".join(lines)

@@ -1,52 +1,74 @@
 r"""The tokenizer of the embedded curriculum: built here from a word list, nothing is downloaded.
 
-One token is a number below 100, a name, or a piece of a sentence with its spaces (` has `, ` more than `). A number
-or a name is the same token wherever it stands, so copying it is one attention step. Every printable ASCII character
-is a token too, so any such text can be encoded, and decoding gives back the very same text.
+It is a byte-level BPE in the very form of Qwen2's, so that `AutoTokenizer` and inference engines, which rebuild a
+Qwen2 model's tokenizer from its vocabulary and merges alone, tokenise exactly as training did. Every word of the
+problems is one token and every digit is one. A name never takes in the space before it, so it is the same token
+wherever it stands, and copying it is one step of attention. Any other text is encoded in bytes.
 """
 
 from __future__ import annotations
 
-import re
-import string
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import Qwen2Tokenizer
 
 PAD, END = "<|endoftext|>", "<|im_end|>"
-SPECIAL = (PAD, "<|im_start|>", END, "<think>", "</think>")
+_TURN_AND_THINK = ("<|im_start|>", "<think>", "</think>")
 
 NAMES = (
     *("Ann", "Ben", "Cid", "Dee", "Eli", "Fay", "Gus", "Hal", "Ivy", "Jon", "Kim", "Lea"),
     *("Max", "Ned", "Oda", "Pia", "Quin", "Roy", "Sue", "Tom", "Uma", "Vic", "Wes", "Zoe"),
 )
 THINGS = ("apples", "books", "cards", "coins", "marbles", "pens", "shells", "stamps")
-MAX_NUMBER = 99
 
-_PHRASES = (
-    *(" has ", " more than ", " fewer than ", "twice as many as ", "three times as many as ", ". "),
-    *("How many ", " does ", " have?", ": ", " = ", " + ", " - ", " * ", " has \\boxed{", "} ", "\n\n"),
-    *("user", "assistant", "system"),
-)
+# In the alphabet of byte-level BPE `Ġ` is a space and `Ċ` a line break.
+_SPACED = (*THINGS, "has", "more", "fewer", "than", "twice", "three", "times", "as", "many", "does", "have", "\\")
+_WORDS = (*NAMES, "How", "boxed", "user", "assistant", "system", "ĊĊ", *(f"Ġ{word}" for word in _SPACED))
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer: ChatML with `<think>` and `</think>` as special tokens, about 260 tokens."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+def build_tokenizer() -> Qwen2Tokenizer:
+    """Build the tokenizer: ChatML with `<think>` and `</think>` as special tokens, fewer than 500 tokens in all."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
 
-    pieces = [*NAMES, *THINGS, *_PHRASES, *(str(number) for number in range(MAX_NUMBER + 1)), *string.printable]
-    vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*SPECIAL, *pieces]))}
-    longest_first = sorted(set(pieces), key=lambda piece: (-len(piece), piece))
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex("|".join(map(re.escape, longest_first)) + r"|[\s\S]"), "isolated")
-    core.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
+    merges = word_merges(_WORDS)
+    pieces = [*sorted(ByteLevel.alphabet()), *(left + right for left, right in merges)]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    return Qwen2Tokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        unk_token=PAD,
         pad_token=PAD,
         eos_token=END,
-        unk_token=PAD,
-        additional_special_tokens=[token for token in SPECIAL if token not in (PAD, END)],
-        clean_up_tokenization_spaces=False,
+        additional_special_tokens=list(_TURN_AND_THINK),
     )
+
+
+def word_merges(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the merges, first ones first, that make each word one token.
+
+    Each word is cut by the merges so far and its pieces joined from the left. What is added later cannot change
+    an earlier word, of which nothing is left to merge.
+    """
+    merges: list[tuple[str, str]] = []
+    for word in words:
+        pieces = _merged(word, merges)
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces = _merged(word, merges)
+    return merges
+
+
+def _merged(word: str, merges: list[tuple[str, str]]) -> list[str]:
+    pieces = list(word)
+    for pair in merges:
+        joined: list[str] = []
+        for piece in pieces:
+            if joined and (joined[-1], piece) == pair:
+                joined[-1] += piece
+            else:
+                joined.append(piece)
+        pieces = joined
+    return pieces
