@@ -24,6 +24,8 @@ ThinkFault = Literal["no_think", "unclosed_think", "ambiguous_think", "no_answer
 _OPEN, _CLOSE = "<think>", "</think>"
 _S1_START = re.compile(r"\s*(?:<\|im_start\|>)?think[ \t]*\n")
 _S1_ANSWER = re.compile(r"^(?:<\|im_start\|>)?answer[ \t]*\n", re.MULTILINE)
+# LIMO's traces have no mark, but think aloud up to this heading.
+_HEADING = re.compile(r"^[ \t]*(?:#+[ \t]*|\*\*)Final Answer\b.*$", re.MULTILINE | re.IGNORECASE)
 _TOKENS = re.compile(r"<\|(begin|end)_of_(thought|solution)\|>")
 
 
@@ -91,6 +93,19 @@ def split_think(trace: str) -> ThinkParts:
     return _parts("tags", *body.split(_CLOSE))
 
 
+def split_at_heading(trace: str) -> ThinkParts:
+    """Take a trace without marks apart at its last heading `**Final Answer**`, which begins the answer.
+
+    Returns:
+        The parts, or the fault `no_think` where there is no such heading.
+    """
+    headings = list(_HEADING.finditer(trace))
+    if not headings:
+        return ThinkParts(None, None, "none", "no_think")
+    start = headings[-1].start()
+    return _parts("none", trace[:start], trace[start:])
+
+
 def _split_bare_word(trace: str, start: int) -> ThinkParts:
     """Split the s1 form, whose `answer` line is often followed by a second marker, `Answer:`."""
     marks = list(_S1_ANSWER.finditer(trace, start))
@@ -121,10 +136,14 @@ def _parts(form: ThinkForm, thought: str, answer: str) -> ThinkParts:
     return ThinkParts(thought.strip(), answer.strip(), form)
 
 
-def normalize_think_row(row: Row, *, column: str, on_fault: Literal["drop", "flag"]) -> Row | Dropped:
+def normalize_think_row(
+    row: Row, *, column: str, on_fault: Literal["drop", "flag"], unmarked: Literal["fault", "heading"]
+) -> Row | Dropped:
     """Normalise the trace of one row; see `normalize_think`."""
     trace = text(row, column)
     parts = split_think(trace)
+    if parts.form == "none" and unmarked == "heading":
+        parts = split_at_heading(trace)
     if parts.fault is None:
         return {**row, column: parts.joined(), "think_form": parts.form, "think_fault": None}
     if on_fault == "drop":
@@ -133,7 +152,11 @@ def normalize_think_row(row: Row, *, column: str, on_fault: Literal["drop", "fla
 
 
 def normalize_think(
-    rows: Iterable[Row], *, column: str = "solution", on_fault: Literal["drop", "flag"] = "drop"
+    rows: Iterable[Row],
+    *,
+    column: str = "solution",
+    on_fault: Literal["drop", "flag"] = "drop",
+    unmarked: Literal["fault", "heading"] = "fault",
 ) -> Iterator[Row | Dropped]:
     """Bring every trace to exactly one <think>...</think> and an answer, or drop it with the reason.
 
@@ -143,6 +166,8 @@ def normalize_think(
         rows: Rows with a trace.
         column: The column of the trace.
         on_fault: `drop` the row, or `flag` it: keep it unchanged with the reason in `think_fault`.
+        unmarked: A trace without any mark is a `fault`, or is split at its last `heading` "Final Answer", if it
+            has one (LIMO).
 
     Drops:
         no_think: No mark of a thought, or nothing inside it.
@@ -152,4 +177,4 @@ def normalize_think(
     """
     if not column:
         raise DataToolsError("column: expected the name of a column")
-    return per_row(normalize_think_row, rows, column=column, on_fault=on_fault)
+    return per_row(normalize_think_row, rows, column=column, on_fault=on_fault, unmarked=unmarked)

@@ -103,6 +103,28 @@ def test_rows_are_normalised_dropped_or_flagged():
         normalize_think(rows, column="")
 
 
+@pytest.mark.parametrize(
+    ("trace", "thought", "answer"),
+    [
+        ("T\n\n**Final Answer**\n5", "T", "**Final Answer**\n5"),
+        ("T\n## Final Answer: 5", "T", "## Final Answer: 5"),
+        ("a\n**Final Answer**\nWait\n**Final answer:**\n5", "a\n**Final Answer**\nWait", "**Final answer:**\n5"),
+    ],
+)
+def test_an_unmarked_trace_can_be_split_at_its_last_heading(trace, thought, answer):
+    (row,) = normalize_think([{"solution": trace}], unmarked="heading")
+    assert row["solution"] == join_think(thought, answer) and row["think_form"] == "none"
+    (dropped,) = normalize_think([{"solution": trace}])
+    assert dropped.reason == "no_think"
+
+
+def test_a_trace_without_heading_or_thought_stays_a_fault():
+    traces = ["T, the final answer is 5", "**Final Answer** 5", ""]
+    assert {item.reason for item in normalize_think([{"solution": t} for t in traces], unmarked="heading")} == {
+        "no_think"
+    }
+
+
 def test_published_traces_are_told_apart_as_their_publishers_say():
     names = {"close-only": "close_only", 'bare "think" word': "bare_word", "none": "none"}
     for file in ("long_cot_gsm8k", "long_cot_math", "long_cot_missing_premise"):
