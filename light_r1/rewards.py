@@ -4,45 +4,117 @@ A reward is TRL's: a function of keyword columns (`completions`, `completion_ids
 number or `None` for each completion. `None` means "cannot say" and leaves the completion out of this reward. One with
 options is a factory `get_<name>_reward(...)` whose parameters are the recipe's keys. Completions arrive as whole
 responses: the trainer puts a forced opening tag back and keeps special think tokens.
+
+Here are the rewards that ask whether the answer is right; those of text and length are in `rewards_text.py`.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from importlib import import_module
+from typing import Any, Literal
 
-from data_tools.verify import Verdict, verify
 from light_r1.errors import LightR1Error, did_you_mean
+from light_r1.judge import Gold, Judge, judge, shared_judge
+from light_r1.rewards_text import (
+    Reward,
+    format,
+    get_language_consistency_reward,
+    get_repetition_reward,
+    get_soft_overlong_reward,
+    get_think_format_reward,
+    tag_count,
+)
 
-Reward = Callable[..., list[float | None]]
+__all__ = [
+    "REWARDS",
+    "Reward",
+    "accuracy",
+    "format",
+    "get_accuracy_reward",
+    "get_cosine_reward",
+    "get_kimi_length_reward",
+    "get_language_consistency_reward",
+    "get_repetition_reward",
+    "get_soft_overlong_reward",
+    "get_think_format_reward",
+    "judge",
+    "load_reward",
+    "tag_count",
+]
 
-_THINK = re.compile(r"\A\s*<think>(?:(?!</?think>).)*</think>(?:(?!</?think>).)*\Z", re.DOTALL)
+LogMetric = Callable[[str, float], None]
 
 
-def judge(response: str, gold: str | list[str]) -> Verdict:
-    """Verify the part of a response behind its thought; an unclosed thought has no answer to grade."""
-    if "<think>" in response and "</think>" not in response:
-        return Verdict(correct=False, outcome="wrong", reason="the thought was not closed")
-    return verify(response.rpartition("</think>")[2], gold)
+def right_or_none(
+    responses: Sequence[str],
+    golds: Sequence[Gold],
+    *,
+    by: Judge | None = None,
+    log_metric: LogMetric | None = None,
+) -> list[bool | None]:
+    """Return whether each response is right; `None` where the verifier ran out of time or there is no gold answer.
+
+    A response whose answer cannot be read is wrong: otherwise a policy would learn to be unreadable.
+
+    Args:
+        responses: Whole responses.
+        golds: The answer of each, or several of which each is right.
+        by: Who judges; the judge that all rewards share if `None`.
+        log_metric: TRL's, for the verifier's time and its time-outs.
+    """
+    judging = by or shared_judge()
+    before = judging.seconds
+    verdicts = judging.verdicts(responses, golds)
+    if log_metric is not None and verdicts:
+        log_metric("verifier/seconds", judging.seconds - before)
+        log_metric("verifier/timeout_share", sum(v.outcome == "timeout" for v in verdicts) / len(verdicts))
+        log_metric("verifier/unparsable_share", sum(v.outcome == "unparsable" for v in verdicts) / len(verdicts))
+    return [
+        None if verdict.outcome == "timeout" or not _has_gold(gold) else verdict.correct
+        for verdict, gold in zip(verdicts, golds, strict=True)
+    ]
 
 
-def accuracy(completions: Sequence[str], answer: Sequence[str | list[str]], **_: Any) -> list[float | None]:
+def _has_gold(gold: Gold) -> bool:
+    return any(text.strip() for text in ([gold] if isinstance(gold, str) else gold))
+
+
+def accuracy(
+    completions: Sequence[str],
+    answer: Sequence[str | list[str]],
+    log_metric: LogMetric | None = None,
+    **_: Any,
+) -> list[float | None]:
     """Return 1 for a right final answer, 0 for a wrong one, `None` where the verifier ran out of time."""
-    verdicts = [judge(text, gold) for text, gold in zip(completions, answer, strict=True)]
-    return [None if v.outcome == "timeout" else float(v.correct) for v in verdicts]
+    verdicts = right_or_none(completions, answer, log_metric=log_metric)
+    return [None if right is None else float(right) for right in verdicts]
 
 
-def format(completions: Sequence[str], **_: Any) -> list[float | None]:
-    """Return 1 if the response is exactly one closed thought followed by text without tags, else 0."""
-    return [float(_THINK.match(text) is not None) for text in completions]
+def get_accuracy_reward(
+    *, correct: float = 1.0, wrong: float = 0.0, workers: int = 2, deadline_s: float = 2.0
+) -> Reward:
+    """Build `accuracy` with other values, or with its own verifier processes.
 
+    Args:
+        correct: Value of a right response.
+        wrong: Value of a wrong one.
+        workers: Verifier processes.
+        deadline_s: Seconds one response may take before its process is killed.
+    """
+    own = Judge(workers=workers, deadline_s=deadline_s)
 
-def tag_count(completions: Sequence[str], **_: Any) -> list[float | None]:
-    """Return 1/2 for each think tag that occurs exactly once (Open-RS, `tag_count`)."""
-    return [0.5 * (text.count("<think>") == 1) + 0.5 * (text.count("</think>") == 1) for text in completions]
+    def accuracy(
+        completions: Sequence[str],
+        answer: Sequence[str | list[str]],
+        log_metric: LogMetric | None = None,
+        **_: Any,
+    ) -> list[float | None]:
+        verdicts = right_or_none(completions, answer, by=own, log_metric=log_metric)
+        return [None if right is None else correct if right else wrong for right in verdicts]
+
+    return accuracy
 
 
 def get_cosine_reward(
@@ -53,90 +125,98 @@ def get_cosine_reward(
     min_value_correct: float = 0.5,
     max_value_correct: float = 1.0,
     cap_correct: float | None = None,
+    exceeded: float | None = None,
+    unit: Literal["tokens", "characters"] = "tokens",
 ) -> Reward:
-    r"""Build the cosine length reward (Yeo et al. 2502.03373), in tokens.
+    r"""Build the cosine length reward (Yeo et al. 2502.03373).
 
-    With c = cos(pi min(len, max_len) / max_len), a right response gets lo + (hi - lo)(1 + c)/2 with lo =
-    `min_value_correct` at `max_len` and hi = `max_value_correct` at 0; a wrong one runs from `min_value_wrong` at 0
-    to `max_value_wrong` at `max_len`, so that thinking longer costs less than giving up.
+    With s = (1 + cos(pi min(len, max_len) / max_len)) / 2, which falls from 1 to 0, a right response gets
+    lo + (hi - lo) s with lo = `min_value_correct` at `max_len` and hi = `max_value_correct` at 0; a wrong one runs
+    from `min_value_wrong` at 0 to `max_value_wrong` at `max_len`, so that thinking longer costs less than giving up.
 
     Args:
-        max_len: Length in tokens at which the schedule ends. Longer responses stay at its end.
+        max_len: Length at which the schedule ends. Longer responses stay at its end.
         min_value_wrong: Value of an empty wrong response.
         max_value_wrong: Value of a wrong response of `max_len`.
         min_value_correct: Value of a right response of `max_len`.
         max_value_correct: Value of an empty right response.
         cap_correct: Bound on the value of right responses, so that below some length shorter is not better.
             Light-R1 (§4) clips the shortening bonus to stop an early collapse of length; the bound is not published.
+        exceeded: Value of any response of `max_len` or more (Yeo: -10); the schedule's end if `None`.
+        unit: What lengths count. Open-RS counts characters.
+
+    Raises:
+        LightR1Error: `max_len` is not positive.
     """
+    if max_len < 1:
+        raise LightR1Error(f"cosine: max_len must be at least 1, got {max_len}")
+
+    def value(right: bool, length: int) -> float:
+        if exceeded is not None and length >= max_len:
+            return exceeded
+        swing = 0.5 * (1 + math.cos(math.pi * min(length, max_len) / max_len))
+        if not right:
+            return max_value_wrong + (min_value_wrong - max_value_wrong) * swing
+        reward = min_value_correct + (max_value_correct - min_value_correct) * swing
+        return reward if cap_correct is None else min(reward, cap_correct)
 
     def cosine(
-        completions: Sequence[str], completion_ids: Sequence[Sequence[int]], answer: Sequence[str], **_: Any
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
+        answer: Sequence[str | list[str]],
+        **_: Any,
     ) -> list[float | None]:
-        rewards: list[float | None] = []
-        for right, ids in zip(accuracy(completions, answer), completion_ids, strict=True):
-            if right is None:
-                rewards.append(None)
-                continue
-            swing = 0.5 * (1 + math.cos(math.pi * min(len(ids), max_len) / max_len))
-            if right:
-                value = min_value_correct + (max_value_correct - min_value_correct) * swing
-                rewards.append(value if cap_correct is None else min(value, cap_correct))
-            else:
-                rewards.append(max_value_wrong + (min_value_wrong - max_value_wrong) * swing)
-        return rewards
+        lengths = [len(one) for one in (completion_ids if unit == "tokens" else completions)]
+        verdicts = right_or_none(completions, answer)
+        return [
+            None if right is None else value(right, length) for right, length in zip(verdicts, lengths, strict=True)
+        ]
 
     return cosine
 
 
-def get_repetition_reward(*, ngram: int = 40, max_penalty: float = -1.0) -> Reward:
-    """Build the n-gram repetition penalty: `max_penalty` times the share of repeated n-grams of words.
+def get_kimi_length_reward(*, unit: Literal["tokens", "characters"] = "tokens") -> Reward:
+    """Build the length reward of Kimi k1.5 (2501.12599 §2.3.3): shorter is better within a prompt's group.
+
+    With x = 1/2 - (len - shortest) / (longest - shortest) over the group, a right response gets x, a wrong one
+    min(0, x); 0 for all of a group whose lengths are equal. Responses without a verdict get `None`, and count in the
+    group's lengths.
 
     Args:
-        ngram: Words per n-gram.
-        max_penalty: Penalty of a response that only repeats itself; not positive.
-
-    Raises:
-        LightR1Error: `max_penalty` is positive.
-    """
-    if max_penalty > 0:
-        raise LightR1Error(f"repetition: max_penalty must not be positive, got {max_penalty}")
-
-    def repetition(completions: Sequence[str], **_: Any) -> list[float | None]:
-        return [max_penalty * _repeated_share(text.lower().split(), ngram) for text in completions]
-
-    return repetition
-
-
-def _repeated_share(words: Sequence[str], n: int) -> float:
-    grams = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-    total = sum(grams.values())
-    return 1 - len(grams) / total if total else 0.0
-
-
-def get_soft_overlong_reward(*, max_len: int, cache: int) -> Reward:
-    """Build DAPO's soft overlong punishment (2503.14476 §3.4), in tokens.
-
-    0 up to `max_len - cache`, then falling linearly to -1 at `max_len`, -1 beyond.
-
-    Args:
-        max_len: Length at which the punishment is full.
-        cache: Length of the slope.
+        unit: What lengths count.
     """
 
-    def soft_overlong(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float | None]:
-        return [-min(1.0, max(0.0, (len(ids) - (max_len - cache)) / cache)) for ids in completion_ids]
+    def kimi_length(
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
+        answer: Sequence[str | list[str]],
+        **_: Any,
+    ) -> list[float | None]:
+        lengths = [len(one) for one in (completion_ids if unit == "tokens" else completions)]
+        groups: dict[str, list[int]] = {}
+        for prompt, length in zip(prompts, lengths, strict=True):
+            groups.setdefault(str(prompt), []).append(length)
+        rewards: list[float | None] = []
+        for prompt, length, right in zip(prompts, lengths, right_or_none(completions, answer), strict=True):
+            shortest, longest = min(groups[str(prompt)]), max(groups[str(prompt)])
+            share = 0.5 - (length - shortest) / (longest - shortest) if longest > shortest else 0.0
+            rewards.append(None if right is None else share if right else min(0.0, share))
+        return rewards
 
-    return soft_overlong
+    return kimi_length
 
 
 REWARDS: dict[str, str] = {
     "accuracy": "light_r1.rewards:accuracy",
-    "format": "light_r1.rewards:format",
-    "tag_count": "light_r1.rewards:tag_count",
+    "format": "light_r1.rewards_text:format",
+    "think_format": "light_r1.rewards_text:get_think_format_reward",
+    "tag_count": "light_r1.rewards_text:tag_count",
     "cosine": "light_r1.rewards:get_cosine_reward",
-    "repetition": "light_r1.rewards:get_repetition_reward",
-    "soft_overlong": "light_r1.rewards:get_soft_overlong_reward",
+    "kimi_length": "light_r1.rewards:get_kimi_length_reward",
+    "repetition": "light_r1.rewards_text:get_repetition_reward",
+    "soft_overlong": "light_r1.rewards_text:get_soft_overlong_reward",
+    "language_consistency": "light_r1.rewards_text:get_language_consistency_reward",
 }
 
 
@@ -152,9 +232,7 @@ def load_reward(name: str, **options: Any) -> Reward:
     module_name, _, attribute = path.partition(":")
     if not attribute:
         raise LightR1Error(f"reward {name!r} is not one of {list(REWARDS)}. {did_you_mean(name, REWARDS)}")
-    from importlib import import_module
-
-    function = getattr(import_module(module_name), attribute)
+    function: Any = getattr(import_module(module_name), attribute)
     if attribute.startswith("get_"):
         return function(**options)
     if options:
