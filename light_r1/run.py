@@ -230,10 +230,11 @@ class Run:
         return needed
 
     def _done_artifact(self, name: str, wanted_by: str) -> Artifact:
-        planned = self.plan(self.recipe.stage(name))
-        if planned.decision.action != "skip":
+        planned = self.plan(self.recipe.stage(name)) if self.dir.stage(name).manifest_json.exists() else None
+        if planned is None or planned.decision.action != "skip":
+            why = planned.decision.reason if planned else "not run yet"
             raise RunDirError(
-                f"{wanted_by} needs {name}, which is not done: {planned.decision.reason}. "
+                f"{wanted_by} needs {name}, which is not done: {why}. "
                 f"Run it first (--stage {name}), or start from it (--from {name})."
             )
         return self._artifact(planned)

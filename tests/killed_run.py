@@ -18,7 +18,7 @@ def die() -> None:
 def arm(stage: str) -> None:
     from data_tools.rollouts import RolloutStore
     from light_r1.run import Run
-    from light_r1.stages.policy import TrainingBar
+    from light_r1.stages.training import TrainingBar
 
     current = []
     execute, finish = Run.execute, Run._finish

@@ -118,7 +118,8 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     from light_r1.models import load_model
     from light_r1.pairs import describe_pairs
     from light_r1.stages.inputs import as_dataset, stage_rows
-    from light_r1.stages.policy import Policy, config_for, train_and_save, write_dropped, write_summary
+    from light_r1.stages.policy import Policy, config_for, write_dropped, write_summary
+    from light_r1.stages.training import train_and_save
     from light_r1.trainers.dpo import SemiOnPolicyDPOConfig, SemiOnPolicyDPOTrainer
 
     policy = Policy(job)

@@ -21,7 +21,8 @@ class GRPOStage(Stage):
         """Build the rewards, train, save."""
         from light_r1.rewards import load_reward
         from light_r1.stages.inputs import as_dataset, stage_rows
-        from light_r1.stages.policy import Policy, config_for, train_and_save
+        from light_r1.stages.policy import Policy, config_for
+        from light_r1.stages.training import train_and_save
         from light_r1.trainers.grpo import StagedGRPOConfig, StagedGRPOTrainer
 
         policy = Policy(job)

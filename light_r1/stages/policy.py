@@ -14,17 +14,11 @@ import torch
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PrinterCallback,
-    ProgressCallback,
-    Trainer,
-    TrainerCallback,
     TrainingArguments,
 )
 
 from data_tools.rows import Dropped, Row, write_rows
 from light_r1.chat import ChatFormat, chat_format
-from light_r1.errors import StageError
-from light_r1.manifest import RowCounts
 from light_r1.models import (
     add_think_tokens,
     init_model,
@@ -35,11 +29,10 @@ from light_r1.models import (
     with_pad_token,
 )
 from light_r1.named import call_by_name
-from light_r1.progress import progress_bar
 from light_r1.rollouts import Collector
 from light_r1.samplers import SamplingParams, make_sampler
 from light_r1.specs import Recipe
-from light_r1.stages.base import StageJob, StageResult
+from light_r1.stages.base import StageJob
 from light_r1.stages.options import SampleOptions
 
 log = logging.getLogger(__name__)
@@ -153,81 +146,6 @@ def config_for(job: StageJob, config_class: type[Config]) -> Config:
     args.setdefault("use_cpu", not torch.cuda.is_available() and not torch.backends.mps.is_available())
     args.setdefault("run_name", f"{job.recipe.name}-{job.spec.name}")
     return config_class(output_dir=str(job.dir.checkpoints), **args)
-
-
-class MetricsFile(TrainerCallback):
-    """Appends each log event to the stage's `metrics.jsonl`."""
-
-    def __init__(self, job: StageJob) -> None:
-        self.job = job
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Write one line: the step, the epoch and whatever is logged."""
-        if state.is_world_process_zero and logs:
-            numbers = {key: value for key, value in logs.items() if isinstance(value, int | float)}
-            self.job.dir.log_metrics({"step": state.global_step, "epoch": state.epoch, **numbers})
-
-
-class TrainingBar(TrainerCallback):
-    """Shows optimizer steps, time left and the last logged numbers of a stage."""
-
-    _SHOWN = ("loss", "eval_loss", "reward", "rewards/margins", "entropy", "completions/mean_length")
-
-    def __init__(self, job: StageJob) -> None:
-        self.job = job
-        self.bar: Any = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar, at the step where training goes on."""
-        self.bar = progress_bar(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc=self.job.spec.name,
-            unit="step",
-            shown=self.job.ranks.is_main,
-        )
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move on."""
-        self.bar.update(1)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Show the numbers that tell whether training is well."""
-        found = {key.rpartition("/")[2]: f"{logs[key]:.4g}" for key in self._SHOWN if logs and key in logs}
-        if found and self.bar is not None:
-            self.bar.set_postfix(found, refresh=False)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Close the bar."""
-        self.bar.close()
-
-
-def train_and_save(trainer: Trainer, policy: Policy, job: StageJob, rows: RowCounts) -> StageResult:
-    """Train, from the job's checkpoint if there is one, and save the model to the stage's output."""
-    for printing in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(printing)
-    trainer.add_callback(MetricsFile(job))
-    trainer.add_callback(TrainingBar(job))
-    expected = job.ranks.count
-    if trainer.accelerator.num_processes != expected:
-        raise StageError(f"{expected} processes were launched, the trainer has {trainer.accelerator.num_processes}.")
-    outcome = trainer.train(resume_from_checkpoint=str(job.checkpoint) if job.checkpoint else None)
-    folder = job.dir.output / "model"
-    trainer.save_model(str(folder))
-    if job.ranks.is_main:
-        policy.tokenizer.save_pretrained(folder)
-    metrics = {key: float(value) for key, value in outcome.metrics.items() if isinstance(value, int | float)}
-    metrics.update(_last_logged(trainer.state.log_history))
-    tokens = next((int(e["num_tokens"]) for e in reversed(trainer.state.log_history) if "num_tokens" in e), None)
-    return StageResult(metrics, rows, tokens, trainer.state.global_step)
-
-
-def _last_logged(history: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the last value of every number that was logged."""
-    last: dict[str, float] = {}
-    for event in history:
-        last.update({key: float(value) for key, value in event.items() if isinstance(value, int | float)})
-    return {key: value for key, value in last.items() if not key.startswith("train_") and key not in ("step", "epoch")}
 
 
 def write_dropped(job: StageJob, dropped: Iterable[tuple[str, Dropped]]) -> None:

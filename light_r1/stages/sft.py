@@ -23,7 +23,8 @@ class SFTStage(Stage):
 
         from data_tools.rows import Dropped
         from light_r1.stages.inputs import training_dataset
-        from light_r1.stages.policy import Policy, config_for, train_and_save, write_dropped
+        from light_r1.stages.policy import Policy, config_for, write_dropped
+        from light_r1.stages.training import train_and_save
         from light_r1.trainers.sft import CurriculumSFTConfig, CurriculumSFTTrainer
 
         policy = Policy(job)
