@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_tools.columns import text
-from data_tools.languages import LANGUAGES, detect_language, script_shares
+from data_tools.languages import LANGUAGES, read_language
 from data_tools.rows import DataToolsError, Dropped, Row
 from data_tools.tool import per_row
 
@@ -170,13 +170,13 @@ def check_language(
     row: Row, *, column: str, languages: list[str], max_other_script: float, unsure: Literal["keep", "drop"]
 ) -> Row | Dropped:
     """Add the language of a row's text, and drop the row if it is none of those kept; see `filter_language`."""
-    shares = script_shares(text(row, column))
-    language = detect_language(text(row, column))
+    read = read_language(text(row, column))
+    language = read.code
     found = {**row, "language": language}
     if language not in (*languages, "und"):
         return Dropped(found, "other_language")
     own = ("latin",) if language == "und" else LANGUAGES[language]
-    other = sum(share for script, share in shares.items() if script not in own)
+    other = sum(share for script, share in read.scripts.items() if script not in own)
     if other > max_other_script:
         return Dropped(found, "mixed_language", round(other, 4))
     return Dropped(found, "unsure_language") if language == "und" and unsure == "drop" else found

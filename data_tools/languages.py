@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
 # Language -> the scripts that belong to it; Latin names and terms belong to all.
 LANGUAGES: dict[str, tuple[str, ...]] = {
@@ -52,7 +53,11 @@ _WORDS = {
     "tr": "ve bir bu için ile olan olarak kaç kaçtır her ne en de da göre ise olduğu sayı tane gibi daha kadar",
     "vi": "và của là có cho các một trong được với không những khi để từ bao nhiêu tìm số sao này thì đó",
 }
-_FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
+_LANGUAGES_OF = {
+    word: tuple(language for language, others in _WORDS.items() if word in others.split())
+    for words in _WORDS.values()
+    for word in words.split()
+}
 _SILENT = re.compile(
     "|".join(
         (
@@ -77,22 +82,30 @@ _ENOUGH = 3
 _LETTERS_PER_SIGN = {"han": 3, "kana": 2, "hangul": 3}  # about what an English word loses in translation
 
 
-def script_shares(value: str) -> dict[str, float]:
-    """Return script -> share of the letters of a text, without maths, LaTeX commands and Greek letters.
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What the letters of a text say.
 
-    A Chinese character or a Korean syllable counts as three letters, a Japanese kana as two.
+    Args:
+        code: The main language, a key of `LANGUAGES`; `und` if too little decides.
+        scripts: Script -> share of the letters, without maths, LaTeX commands and Greek letters. A Chinese character
+            or a Korean syllable counts as three letters, a Japanese kana as two.
     """
-    counts = _script_counts(_SILENT.sub(" ", value))
-    total = counts.total()
-    return {script: count / total for script, count in counts.most_common()} if total else {}
+
+    code: str
+    scripts: dict[str, float]
 
 
-def detect_language(value: str) -> str:
-    """Return the code of a text's main language (a key of `LANGUAGES`), or `und` if too little decides."""
+def read_language(value: str) -> Language:
+    """Tell the language and the scripts of a text."""
     prose = _SILENT.sub(" ", value)
     counts = _script_counts(prose)
-    if not counts:
-        return "und"
+    total = counts.total()
+    shares = {script: count / total for script, count in counts.most_common()}
+    return Language(_language(prose, counts) if counts else "und", shares)
+
+
+def _language(prose: str, counts: Counter[str]) -> str:
     if counts["kana"] + counts["han"] > counts.total() / 2:
         return "ja" if counts["kana"] > 0.1 * (counts["kana"] + counts["han"]) else "zh"
     script = counts.most_common(1)[0][0]
@@ -111,7 +124,9 @@ def _latin_language(prose: str) -> str:
     """Return the language with the most function words; `und` if there are few, or two are close."""
     if len(prose) > 2 * _LONGEST:
         prose = prose[:_LONGEST] + prose[-_LONGEST:]
-    words = Counter(_LATIN_WORD.findall(prose.lower()))
-    scores = Counter({language: sum(words[word] for word in known) for language, known in _FUNCTION_WORDS.items()})
+    scores = Counter(dict.fromkeys(_WORDS, 0))
+    for word in _LATIN_WORD.findall(prose.lower()):
+        for language in _LANGUAGES_OF.get(word, ()):
+            scores[language] += 1
     (first, most), (_, next_most) = scores.most_common(2)
     return first if most >= _ENOUGH and most > next_most else "und"

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from data_tools.languages import LANGUAGES, detect_language, script_shares
+from data_tools.languages import LANGUAGES, read_language
 from data_tools.rows import read_rows
 from tests.shared import shared_file
 
@@ -33,7 +33,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_sentence_of_each_language_is_told(language):
-    assert detect_language(SENTENCES[language]) == language
+    assert read_language(SENTENCES[language]).code == language
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def test_a_sentence_of_each_language_is_told(language):
     ],
 )
 def test_formulas_and_money_do_not_decide(value, language):
-    assert detect_language(value) == language
+    assert read_language(value).code == language
 
 
 def test_shares_count_prose_alone():
-    assert script_shares("$x + \\text{da}$ \\alpha αβγ") == {}
-    shares = script_shares("therefore the answer 所以答案")
+    assert read_language("$x + \\text{da}$ \\alpha αβγ").scripts == {}
+    shares = read_language("therefore the answer 所以答案").scripts
     assert shares == {"latin": pytest.approx(18 / 30), "han": pytest.approx(12 / 30)}
 
 
 def test_no_english_benchmark_is_taken_for_another_language():
     for name in ("aime24", "aime25", "gsm8k_test", "math500", "omni_math_rule_2819", "olympiadbench_675"):
         rows = read_rows(shared_file(f"data/problems/{name}.jsonl.gz"))
-        assert set(Counter(detect_language(row["problem"]) for row in rows)) <= {"en", "und"}, name
+        assert set(Counter(read_language(row["problem"]).code for row in rows)) <= {"en", "und"}, name
