@@ -17,7 +17,7 @@ _BOX_OPTION = re.compile(r"\s*(?:\[[^\]\n]{0,20}\]\s*)*")
 _BRACE = re.compile(r"\\[{}\\]|[{}]")
 _BARE_BOX = re.compile(r"\s*(-?\d+(?:\.\d+)?|[A-Za-z]\b|\\[A-Za-z]+)")
 _BETWEEN_BOXES = re.compile(
-    r"(?:[\s,;.$&+\]\[()]|\\[()\[\],;:! ]|\\q?quad|\b(?:and|or)\b"
+    r"(?:[\s,;.$&+\]\[()]|\\(?=\\?$)|\\[()\[\],;:! ]|\\q?quad|\b(?:and|or)\b"
     r"|\\(?:text|mathrm|textbf)\{\s*,?\s*(?:and|or)\s*\})*"
 )
 _THINK_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
@@ -88,9 +88,7 @@ def last_boxed(text: str) -> Span | None:
     """
     end = len(text)
     for _ in range(8):
-        at = max(
-            text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end), text.rfind("\\framebox", 0, end)
-        )
+        at = max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end), text.rfind("\\framebox", 0, end))
         if at < 0:
             return None
         match = _BOX.match(text, at)

@@ -23,10 +23,7 @@ _NAMED = """
 _UNICODE = str.maketrans(
     _SIGNS
     | {item[0]: f"\\{item[1:]} " for item in _NAMED.split()}
-    | {
-        char: f"\\frac{top}{bottom}"
-        for char, top, bottom in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅛18")
-    }
+    | {char: f"\\frac{top}{bottom}" for char, top, bottom in ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅛18")}
     | {digit: str(value) for value, digit in enumerate("０１２３４５６７８９")}
     | {digit: f"_{value}" for value, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")}
     | {"ℝ": r"\mathbb{R}", "\u00a0": " ", "\u2009": r"\,", "\u202f": r"\,"}
@@ -49,7 +46,7 @@ _TYPESETTING = re.compile(
     r"|(?P<percent>\\%)"
     r"|\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?"
     r"|\\(?:display|text|script)style(?![A-Za-z])"
-    r"|\\(?:limits|nolimits|mathstrut|q?quad|thinspace|hfill|enspace|nonumber|notag)(?![A-Za-z])"
+    r"|\\(?:limits|nolimits|mathstrut|thinspace|hfill|enspace|nonumber|notag)(?![A-Za-z])|\\q?quad"
     r"|\\[hv]space\*?\{[^{}]*\}|\\(?:label|tag)\{[^{}]*\}"
     r"|\\\$|\\[,;:!> ()\[\]]|\$+|~"
 )
@@ -86,9 +83,7 @@ class Number:
 def clean(text: str) -> str:
     """The text without typesetting: delimiters, sizes, spacing, doubled backslashes, odd characters."""
     if not text.isascii():
-        text = _SUPERSCRIPTS.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPT) + "}", text).translate(
-            _UNICODE
-        )
+        text = _SUPERSCRIPTS.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPT) + "}", text).translate(_UNICODE)
     if not text.isprintable():
         text = _repair(text)
     if "\\\\" in text and "\\begin" not in text:

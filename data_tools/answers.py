@@ -1,0 +1,147 @@
+r"""What may be the final answer in a prediction: a light look, the cheap half of what `extract` does.
+
+A bare answer is itself. In a longer text the last box or joined group of boxes counts, then the last answer phrase,
+the last formula, the last number. `readings` gives the ways one answer text can be read (thousands, decimal comma).
+"""
+
+from __future__ import annotations
+
+import re
+
+from data_tools.boxed import final_boxes, last_answer_phrase, last_maths, maths_spans, without_thinking
+from data_tools.tokens import FUNCTIONS, NUMBER_WORDS, SCALES
+from data_tools.units import UNIT_WORDS
+
+MAX_CHARS = 20_000
+"""Of a longer prediction only the end is read: that is where the answer is."""
+_BARE = 300
+_WORD = re.compile(r"\\[A-Za-z]+(?:\s*\{[A-Za-z ]*\})?|[^\W\d_]+")
+_KNOWN_WORDS = (
+    frozenset(FUNCTIONS) | frozenset(NUMBER_WORDS) | frozenset(SCALES) | UNIT_WORDS
+    | frozenset(("and", "or", "pi", "sqrt", "infinity", "times", "choose", "in", "mod"))
+)  # fmt: skip
+_CHAT_END = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id)\|>.*", re.DOTALL)
+_NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w\}?)?'*(?:\([A-Za-z]\))?")
+_NUMBER = re.compile(
+    r"(?<![\w.,])(?:(?<![\w)\]}])[-−])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:/\d+)?%?"
+    r"|(?<=[^\x00-\x7f])\d+(?:[.,]\d+)*"
+)
+_LATEX_RUN = re.compile(r"(?:\\[A-Za-z]+|[-+*/^_=(){}\[\].,!|<>\d ]|(?<![A-Za-z])[a-zA-Z](?![A-Za-z]))+")
+_SENTENCE_END = re.compile(r"[.!?]\s")
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_DECIMAL_COMMA = re.compile(r"[-+]?(?:\d+,\d{1,2}|0,\d+)(?!\d)")
+_OPTION_PREFIX = re.compile(r"\(\s*[A-J]\s*\)\s*(?=\S)")
+
+
+def candidates(prediction: str) -> list[str]:
+    """Return what may be the answer in a prediction, the likeliest first; empty where there is nothing."""
+    if not prediction.strip():
+        return []
+    text = without_thinking(prediction[-MAX_CHARS:])
+    if "<|" in text:
+        text = _CHAT_END.sub("", text)
+    boxes = final_boxes(text) if "box" in text else []
+    if boxes and (later := _behind(text, boxes[-1].end)):
+        return [later]
+    if boxes:
+        joined = ", ".join(box.content for box in boxes)
+        return [joined] if len(boxes) == 1 else [joined, boxes[-1].content]
+    if _is_bare(text):
+        number = last_number(text) if _prose(text[:_BARE]) else ""
+        return [text, number] if number else [text]
+    phrase = last_answer_phrase(text)
+    found = _in_sentence(phrase.content) if phrase else _in_sentence(text)
+    if phrase and not found:
+        return [phrase.content]
+    if len(text) <= _BARE and "\n" not in text.strip():
+        found.append(text)
+    return found
+
+
+def _behind(text: str, end: int) -> str:
+    """Return an answer that is stated once more behind the last box: the last statement counts."""
+    phrase = last_answer_phrase(text[end:]) if "nswer" in text[end:] else None
+    if not phrase:
+        return ""
+    spans = maths_spans(phrase.content)
+    return spans[-1].content if spans else last_number(phrase.content)
+
+
+def _in_sentence(text: str) -> list[str]:
+    """Return the last formula, run of LaTeX without delimiters, or number of a text."""
+    spans = maths_spans(text)
+    formula = spans[-1] if spans else None
+    rest = text[formula.end :] if formula else text
+    number = last_number(rest)
+    if formula and len(formula.content) <= _BARE and not (number and _is_talked_over(formula.content, rest, number)):
+        return [formula.content]
+    if "\\" in rest:
+        runs = [run.strip() for run in _LATEX_RUN.findall(rest)]
+        latex = next((run for run in reversed(runs) if "\\" in run or any(c.isdigit() for c in run)), "")
+        if "\\" in latex:
+            return [latex.strip(" .,")]
+    if not number and len(text) <= 100 and not spans:
+        return [text.strip()]
+    return [number] if number else []
+
+
+def _is_talked_over(formula: str, rest: str, number: str) -> bool:
+    """Whether a number behind a formula is the answer: the formula is a name, or a later sentence has the number."""
+    return bool(_NAME.fullmatch(formula.strip()) or _SENTENCE_END.search(rest[: rest.rfind(number)]))
+
+
+def last_number(text: str) -> str:
+    """Return the last number of a text, decimal commas included, or an empty text."""
+    last = ""
+    for match in _NUMBER.finditer(text[-4_000:]):
+        last = match.group()
+    return last
+
+
+def _is_bare(text: str) -> bool:
+    stripped = text.strip()
+    if "####" in stripped or "\n\n" in stripped:
+        return False
+    if len(stripped) > _BARE:
+        return not any(char.isspace() for char in stripped[:_BARE]) or not _prose(stripped[:2_000])
+    words = _prose(stripped)
+    if not words:
+        return True
+    return words == 1 and not (last_maths(stripped) or last_answer_phrase(stripped))
+
+
+def _prose(text: str) -> int:
+    """Count the words of running text: not names, functions, units, or what text commands hold."""
+    found = 0
+    for word in _WORD.findall(text):
+        if word[0] != "\\" and len(word) > 1 and word.lower() not in _KNOWN_WORDS and word not in _KNOWN_WORDS:
+            found += 1 if word.isascii() else 2
+    return found
+
+
+def readings(cleaned: str) -> list[str]:
+    """Return how a cleaned answer can be read: thousands joined outside brackets, as it is, with a decimal comma."""
+    found = [cleaned]
+    if "," in cleaned:
+        joined = _join_groups(cleaned)
+        if joined != cleaned:
+            found.insert(0, joined)
+        if _DECIMAL_COMMA.fullmatch(cleaned):
+            found.append(cleaned.replace(",", "."))
+    without_option = _OPTION_PREFIX.sub("", cleaned, count=1) if cleaned.startswith("(") else cleaned
+    if without_option != cleaned:
+        found.append(without_option)
+    return found
+
+
+def _join_groups(text: str) -> str:
+    if not any(bracket in text for bracket in "([{"):
+        return _GROUPED.sub(lambda match: match.group().replace(",", ""), text)
+    pieces: list[str] = []
+    depth = at = 0
+    for match in _GROUPED.finditer(text):
+        before = text[at : match.start()]
+        depth += sum(map(before.count, "([{")) - sum(map(before.count, ")]}"))
+        pieces += [before, match.group() if depth > 0 else match.group().replace(",", "")]
+        at = match.end()
+    return "".join(pieces) + text[at:]
