@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
-from data_tools.languages import LANGUAGES, script_shares
+from data_tools.languages import LANGUAGES, read_language
 from light_r1.errors import LightR1Error, did_you_mean
 
 Reward = Callable[..., list[float | None]]
@@ -131,5 +131,5 @@ def get_language_consistency_reward(*, language: str = "en") -> Reward:
 
 
 def _script_share(text: str, scripts: Sequence[str]) -> float:
-    shares = script_shares(text.replace("<think>", " ").replace("</think>", " "))
+    shares = read_language(text.replace("<think>", " ").replace("</think>", " ")).scripts
     return sum(shares.get(script, 0.0) for script in scripts) if shares else 1.0

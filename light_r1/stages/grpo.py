@@ -31,8 +31,6 @@ class GRPOStage(Stage):
             dict(entry) if isinstance(entry, dict) else {"name": entry} for entry in job.spec.options["rewards"]
         ]
         args.reward_weights = [float(entry.pop("weight", 1.0)) for entry in entries]
-        if args.beta and not job.spec.model.lora:
-            policy.saved(job)  # TRL reads the KL reference back from the path in the model's config
         assert job.spec.data is not None
         rows = stage_rows(job, job.spec.data)
         dataset = as_dataset(rows, _columns(rows))

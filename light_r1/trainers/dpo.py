@@ -7,6 +7,7 @@ What it changes, each where TRL is silent:
 - pairs longer than `max_length` are dropped and counted instead of losing both end tokens;
 - the reference is the policy as it starts: TRL reloads it from the path stored in the config, which is another
   model whenever weights were changed in memory;
+- both sides of a pair are scored in one packed row that holds their prompt once;
 - chosen and rejected lengths are reported beside the margin, since a margin can grow by length alone.
 
 NCA (Chen et al. 2402.05369), the loss of Light-R1: L = -ln s(r_w) - 1/2 ln s(-r_w) - 1/2 ln s(-r_l), with s the
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from datasets import Dataset, load_from_disk
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,6 +31,7 @@ from trl import DPOConfig, DPOTrainer
 
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
+from light_r1.trainers.scoring import SharedPrefixModel
 from light_r1.trainers.sft import drop_report
 
 
@@ -39,12 +42,15 @@ class SemiOnPolicyDPOConfig(DPOConfig):
     Args:
         overlength: What happens to pairs of which a side is longer than `max_length`: `drop` or `error`.
         max_drop_rate: Share of pairs that may be lost before the run is stopped.
+        share_prefixes: Score pairs without padding, their prompt once: the same numbers for less work. Models
+            that cannot are scored as TRL does.
         precompute_ref_log_probs: Score the reference once, before training, with the very weights that training
             starts from. `True` here (`False` in TRL): it is exact, and saves a forward per step and a second model.
     """
 
     overlength: Literal["drop", "error"] = field(default="drop", metadata={"help": "What happens to longer pairs."})
     max_drop_rate: float = field(default=0.1, metadata={"help": "Share of pairs that may be lost."})
+    share_prefixes: bool = field(default=True, metadata={"help": "Score pairs packed, the prompt once."})
     precompute_ref_log_probs: bool = field(
         default=True, metadata={"help": "Score the reference once, before training."}
     )
@@ -155,6 +161,18 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             self.accelerator.wait_for_everyone()
             dataset = load_from_disk(str(folder))
         return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    def compute_ref_log_probs(
+        self, model: torch.nn.Module, inputs: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Score the reference without padding, the prompt once for both sides."""
+        return super().compute_ref_log_probs(self._sharing(model), inputs)
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        return super()._compute_loss(self._sharing(model), inputs, return_outputs)
+
+    def _sharing(self, model: torch.nn.Module) -> Any:
+        return SharedPrefixModel(model, self.accelerator.unwrap_model(model)) if self.args.share_prefixes else model
 
     def _render_row(self, row: dict[str, Any], index: int, name: str) -> dict[str, list[int]]:
         missing = [column for column in ("problem", "chosen", "rejected") if not isinstance(row.get(column), str)]

@@ -5,6 +5,8 @@ What it changes:
 - `context_schedule` lengthens (or shortens) completions by stages of steps, as DeepScaleR and FastCuRL do by
   separate runs. Setting TRL's `max_completion_length` alone changes nothing for transformers generation;
 - completions are sampled by `light_r1.samplers.hf`, where rows that end make room for others (vLLM stays TRL's own);
+- the KL reference is the model that training starts from;
+- completions are scored in packed rows that hold each prompt once;
 - reward functions see whole responses: think tags that are special tokens are kept, a forced opening tag is put back;
 - a reward that raises gives `None` for its completion, is counted, and does not stop the run; a batch without any
   reward does, with the reasons, instead of training on zeros.
@@ -13,12 +15,17 @@ What it changes:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
@@ -28,6 +35,7 @@ from light_r1.errors import LightR1Error, StageError
 from light_r1.rewards import Reward
 from light_r1.samplers import Request, SamplingParams
 from light_r1.samplers.hf import HFSampler
+from light_r1.trainers.scoring import SharedPrefixModel
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +49,13 @@ class StagedGRPOConfig(GRPOConfig):
             one may leave out `steps` to last until the end. Without a schedule, `max_completion_length` holds
             throughout.
         max_steps: Optimizer steps; the sum of the schedule's steps if not set.
+        share_prefixes: Score completions without padding and encode each prompt once: the same numbers for less work.
+            Models that cannot are scored as TRL does.
         sampling_batch_size: Completions decoded at once on each device.
     """
 
     context_schedule: list[dict[str, int]] | None = field(default=None, metadata={"help": "Stages of the context."})
+    share_prefixes: bool = field(default=True, metadata={"help": "Score completions packed, a prompt once."})
     sampling_batch_size: int = field(default=128, metadata={"help": "Completions decoded at once."})
 
     max_steps: int = field(default=-1, metadata={"help": "Optimizer steps; from context_schedule if not set."})
@@ -158,14 +169,16 @@ class StagedGRPOTrainer(GRPOTrainer):
         )
         self.context = ContextSchedule(stages)
         self.reward_failures: dict[str, int] = {}
-        super().__init__(
-            model=model,
-            reward_funcs=[_Guarded(reward, self.reward_failures) for reward in reward_funcs],
-            args=args,
-            train_dataset=train_dataset,
-            processing_class=processing_class,
-            **kwargs,
-        )
+        needs_reference = args.beta != 0 and "peft_config" not in kwargs and not isinstance(model, PeftModel)
+        with reference_on_disk(model, args) if needs_reference else nullcontext():
+            super().__init__(
+                model=model,
+                reward_funcs=[_Guarded(reward, self.reward_failures) for reward in reward_funcs],
+                args=args,
+                train_dataset=train_dataset,
+                processing_class=processing_class,
+                **kwargs,
+            )
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         self.add_callback(_ContextCallback(self))
 
@@ -178,6 +191,11 @@ class StagedGRPOTrainer(GRPOTrainer):
         else:
             self.generation_config.max_new_tokens = length
             self.generation_kwargs["max_new_tokens"] = length
+
+    def _get_per_token_logps_and_entropies(self, model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if self.args.share_prefixes:
+            model = SharedPrefixModel(model, self.accelerator.unwrap_model(model))
+        return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
 
     def _calculate_rewards(
         self,
@@ -197,6 +215,30 @@ class StagedGRPOTrainer(GRPOTrainer):
                 f"{self.reward_failures or 'none raised; every reward returned None'}."
             )
         return rewards
+
+
+@contextmanager
+def reference_on_disk(model: str | PreTrainedModel, args: GRPOConfig) -> Iterator[None]:
+    """Let TRL load the KL reference from the very weights that training starts from.
+
+    It loads it from the path in the model's config, which is another model if weights were changed in memory, and
+    none at all if it was made there. The copy is removed once it has been loaded.
+    """
+    if isinstance(model, str):
+        yield
+        return
+    folder, state = Path(args.output_dir) / "reference", PartialState()
+    if state.is_main_process:
+        model.save_pretrained(folder)
+    state.wait_for_everyone()
+    name, model.config._name_or_path = model.config._name_or_path, str(folder)
+    try:
+        yield
+    finally:
+        model.config._name_or_path = name
+        state.wait_for_everyone()
+        if state.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def sampled_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str, Any]:

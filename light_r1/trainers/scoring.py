@@ -45,6 +45,7 @@ class SharedPrefixModel:
 
     Args:
         model: A model with TRL's log-prob head, possibly wrapped by PEFT and DDP. It is called once for each call.
+        unwrapped: The model without DDP, DeepSpeed or FSDP around it, where `model` has more than DDP.
 
     Example:
         >>> class MyDPOTrainer(DPOTrainer):
@@ -52,10 +53,11 @@ class SharedPrefixModel:
         ...         return super()._compute_loss(SharedPrefixModel(model), inputs, return_outputs)
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, unwrapped: torch.nn.Module | None = None) -> None:
         self.model = model
-        self.dense = _causal_lm(model).config._attn_implementation == "eager"
-        self.shares = shares_prefixes(model)
+        self.base = _causal_lm(model if unwrapped is None else unwrapped)
+        self.dense = self.base.config._attn_implementation == "eager"
+        self.shares = shares_prefixes(model if unwrapped is None else unwrapped)
         if self.shares:
             _read_segments_in_attention()
 
@@ -69,7 +71,7 @@ class SharedPrefixModel:
         output = self.model(
             input_ids=row.input_ids,
             position_ids=row.position_ids,
-            attention_mask=dense_mask(row, _causal_lm(self.model).dtype) if self.dense else row.segments,
+            attention_mask=dense_mask(row, self.base.dtype) if self.dense else row.segments,
             shift_labels=row.shift_labels,
             fused_lm_head=True,
             use_cache=False,

@@ -22,6 +22,9 @@ OVERRIDDEN = [
     (Trainer, "create_scheduler", "self num_training_steps optimizer"),
     (DPOTrainer, "_prepare_dataset", "self dataset processing_class args dataset_name"),
     (DPOTrainer, "_precompute_ref_logps", "self dataset name batch_size"),
+    (DPOTrainer, "_compute_loss", "self model inputs return_outputs"),
+    (DPOTrainer, "compute_ref_log_probs", "self model inputs"),
+    (Trainer, "_load_from_checkpoint", "self resume_from_checkpoint model"),
     (GRPOTrainer, "_calculate_rewards", "self inputs prompts completions completion_ids_list"),
 ]
 
@@ -48,6 +51,9 @@ HASHES = {
     "SFTTrainer._prepare_dataset": "24a71e642f56",
     "DPOTrainer._prepare_dataset": "c0043069ddfc",
     "DPOTrainer._precompute_ref_logps": "480eab489808",
+    "DPOTrainer._compute_loss": "3de7facc0c0d",
+    "DPOTrainer.compute_ref_log_probs": "2f534c2ec8a3",
+    "GRPOTrainer._get_per_token_logps_and_entropies": "c53c5b81b3e3",
     "GRPOTrainer._calculate_rewards": "15a2c8b69e65",
 }
 

@@ -140,3 +140,13 @@ def test_resume_is_bit_exact(tokenizer, tmp_path):
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-1"))
     expected, found = whole.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_sharing_the_prompt_changes_no_step(tokenizer, tmp_path):
+    shared, padded = (
+        trainer(tokenizer, tmp_path / str(share), share_prefixes=share, max_steps=4) for share in (True, False)
+    )
+    shared.train()
+    padded.train()
+    for key in ("loss", "rewards/margins", "grad_norm"):
+        assert logged(shared, key) == pytest.approx(logged(padded, key), rel=1e-4, abs=1e-5)

@@ -144,3 +144,23 @@ def test_training_raises_the_reward(tokenizer, tmp_path):
     made.train()
     rewards = logged(made, "reward")
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 2
+
+
+def test_sharing_prompts_changes_no_step(tokenizer, tmp_path):
+    shared, padded = (
+        trainer(tokenizer, tmp_path / str(share), share_prefixes=share, num_iterations=2, max_steps=4, beta=0.1)
+        for share in (True, False)
+    )
+    shared.train()
+    padded.train()
+    for key in ("loss", "grad_norm", "entropy", "kl"):
+        assert logged(shared, key) == pytest.approx(logged(padded, key), rel=1e-3, abs=1e-5)
+
+
+def test_the_kl_reference_is_the_model_that_training_starts_from(tokenizer, tmp_path):
+    made = trainer(tokenizer, tmp_path, beta=0.1, max_steps=2)
+    start = make_model(tokenizer).state_dict()
+    assert all(torch.equal(start[name], value) for name, value in made.ref_model.state_dict().items())
+    made.train()
+    assert logged(made, "kl")[0] == pytest.approx(0, abs=1e-6)
+    assert not (tmp_path / "reference").exists()
