@@ -20,7 +20,7 @@ from data_tools.rows import DataToolsError
 A = TypeVar("A")
 B = TypeVar("B")
 
-_WINDOW = 256  # chunks per dataset: starting one costs about half a second
+_WINDOW = 256  # chunks per dataset: starting one costs up to a second
 
 
 def map_chunks(
@@ -75,5 +75,6 @@ def _ray_data() -> Any:
     if not ray.is_initialized():
         os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # one line per window of chunks otherwise
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray.data
