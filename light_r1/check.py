@@ -256,7 +256,7 @@ def _check_model_input(
 
 def _nearest(name: str, valid: Iterable[str]) -> str:
     names = list(valid)
-    return did_you_mean(name, names) or f"There are {', '.join(names)}."
+    return did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."
 
 
 def _leads_to(stage: StageSpec, name: str, stages: Mapping[str, StageSpec]) -> bool:

@@ -266,7 +266,7 @@ def _totals(plan: Plan) -> str:
     for stage in plan.todo:
         if stage.estimate.seconds is not None:
             seconds = seconds.plus(stage.estimate.seconds)
-        elif stage.stage.type != "merge":
+        elif stage.stage.type not in ("merge", "data"):
             unknown.append(stage.stage.name)
     shape = model_shape(plan.recipe.model)
     device = device_for(shape) if shape else None
@@ -315,7 +315,8 @@ def _time(amount: Amount | None, device: Device | None) -> str:
     if amount is None or device is None:
         return ""
     if device.name.startswith("H100"):
-        return f"{amount.sign}{amount.value / 3600:,.3g} GPU h".replace("e+03", ",000")
+        hours = amount.value / 3600
+        return f"{amount.sign}{hours:,.0f} GPU h" if hours >= 10 else f"{amount.sign}{hours:.2g} GPU h"
     return _duration(amount)
 
 

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from light_r1.check import load_checked
+from light_r1.errors import LightR1Error
+from light_r1.layers import shipped_recipes
+from light_r1.new import new_recipe
+from light_r1.recipe import load_recipe, resolved
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("extend", [False, True])
+@pytest.mark.parametrize("source", ["tiny", "light_r1_7b_ds"])
+def test_a_new_recipe_is_the_old_one_under_its_own_name(source, extend):
+    path = new_recipe("mine", source=source, extend=extend)
+    assert path.name == "mine.yaml"
+    ours, theirs = resolved(load_checked(path).recipe), resolved(load_recipe(source))
+    assert ours.pop("name") == "mine"
+    assert theirs.pop("name") == source
+    assert ours == theirs
+
+
+def test_a_copy_is_the_file_with_its_comments():
+    text = new_recipe("copy", source="tiny").read_text()
+    assert text == (shipped_recipes() / "tiny.yaml").read_text().replace("name: tiny", "name: copy", 1)
+
+
+def test_nothing_is_overwritten_and_unknown_sources_are_named():
+    new_recipe("mine", source="tiny")
+    with pytest.raises(LightR1Error, match="exists already"):
+        new_recipe("mine", source="tiny")
+    with pytest.raises(LightR1Error, match="Did you mean light_r1_7b_ds"):
+        new_recipe("other", source="light_r1_7b")
