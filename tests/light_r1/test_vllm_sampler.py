@@ -49,11 +49,8 @@ def test_ids_and_seeds_go_through(engine, tokenizer, tiny_model):
     sampler = from_chat(model=tiny_model, chat=chat, batch_size=4, max_model_len=99)
     assert engine.options["model"] == "somewhere/model" and engine.options["dtype"] == "float32"
     assert engine.options["max_model_len"] == 99
-    asked = [
-        Request("a", 0, (5, 6, 7)),
-        Request("a", 1, (5, 6)),
-        Request("b", 0, (5, chat.end_token_id, 7, 8, chat.end_token_id)),
-    ]
+    end = chat.end_token_id
+    asked = [Request("a", 0, (5, 6, 7)), Request("a", 1, (5, 6)), Request("b", 0, (5, 7, end))]
     found = sampler.sample(asked, SamplingParams(max_tokens=9, seed=2))
     assert [one.completion_ids for one in found] == [
         [5, 6, 7, end],
