@@ -108,9 +108,7 @@ def _readable(sentences: list[Sentence]) -> list[int]:
     total = len(sentences)
     if total <= FIRST + LAST:
         return list(range(total))
-    between = [
-        number for number in range(total - LAST - 1, FIRST - 1, -1) if _SPEAKS.search(sentences[number].text)
-    ]
+    between = [number for number in range(total - LAST - 1, FIRST - 1, -1) if _SPEAKS.search(sentences[number].text)]
     return [*range(FIRST), *sorted(between[:BETWEEN]), *range(total - LAST, total)]
 
 

@@ -39,7 +39,9 @@ _SAYS = {
         r"step|method|solution)\b",
         re.IGNORECASE,
     ),
-    "conclusion": re.compile(r"^\W*(?:therefore|hence|thus|so|finally|in\s+total|altogether|it\s+follows)\b", re.IGNORECASE),
+    "conclusion": re.compile(
+        r"^\W*(?:therefore|hence|thus|so|finally|in\s+total|altogether|it\s+follows)\b", re.IGNORECASE
+    ),
     "only": re.compile(r"\bonly\b", re.IGNORECASE),
 }
 _BEFORE = {
@@ -160,7 +162,9 @@ def _word_cues(item: Item, before: str, after: str, text: str, question: Questio
     shared = len(content_words(text) & question.words)
     if question.words:
         share = shared / len(question.words)
-        cues.append("asked-words:" + ("most" if share >= 0.6 else "half" if share >= 0.35 else "some" if shared else "none"))
+        cues.append(
+            "asked-words:" + ("most" if share >= 0.6 else "half" if share >= 0.35 else "some" if shared else "none")
+        )
     return cues
 
 

@@ -25,9 +25,7 @@ _TOKEN = re.compile(
     r"|(?P<align>&)|\\[a-zA-Z]+|\\.|(?P<sign>[=<>,;])",
     re.DOTALL,
 )
-_ROW_BLOCKS = frozenset(
-    "aligned align split gathered gather array eqnarray equation alignedat multline".split()
-)
+_ROW_BLOCKS = frozenset("aligned align split gathered gather array eqnarray equation alignedat multline".split())
 _RELATIONS = {
     "leqslant": "<=",
     "leq": "<=",
@@ -44,7 +42,9 @@ _RELATIONS = {
 }
 _BREAKS = frozenset({"row", "=>", "words"})
 _JOINING = re.compile(r"[\s,~]*(?:and|or|)[\s,~]*", re.IGNORECASE)
-_UNIT = re.compile(r"[\s~]*(?!if\b|for\b|when\b|where\b|so\b|then\b)[a-zA-Z]{1,12}(?:[\s~./^]+[a-zA-Z\d]{1,12}){0,3}[\s~.]*")
+_UNIT = re.compile(
+    r"[\s~]*(?!if\b|for\b|when\b|where\b|so\b|then\b)[a-zA-Z]{1,12}(?:[\s~./^]+[a-zA-Z\d]{1,12}){0,3}[\s~.]*"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,231 @@
+r"""The final answer of a worked solution or a model output, without an LLM; or no answer, with the reason.
+
+Routes, the surest first: an explicit mark (`####`, a box, a line "Answer: ..."), an option letter, a bold final line,
+and for solutions that mark nothing the candidate that `data_tools.ranking` thinks likeliest. Several solutions behind
+one another (AoPS pages) give the majority of their boxes. Where the problem asks for a proof, or no candidate is
+likely enough, `extract_answer` abstains. Thoughts in think tags are never read. Nothing is computed or evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from data_tools.boxed import answer_phrases, boxed_spans, final_boxes, maths_spans, without_thinking
+from data_tools.candidates import statements
+from data_tools.choices import option_letter, read_choices, without_label
+from data_tools.columns import text
+from data_tools.equations import equations
+from data_tools.question import Question, read_question
+from data_tools.ranking import ranked
+from data_tools.rows import Dropped, Row
+from data_tools.statements import maths_key, tidy
+from data_tools.tool import per_row
+
+LONGEST_TEXT = 200_000
+"""Of a longer text only the end is read."""
+LEAST_CONFIDENCE = 0.45
+"""Of an unmarked answer; below it `extract_answer` abstains. Chosen on the worked solutions of OlympiadBench."""
+
+_HASHES = re.compile(r"####[ \t]*(?P<answer>[^\n#]+?)[ \t]*(?=\n|$)")
+_LABELLED = re.compile(
+    r"(?:^|\n|(?<=[.!?)\d])[ \t])[ \t#>*]*(?:(?:the|final|correct|right)[ \t]+)*(?:answer|ans|a)\**[ \t]*"
+    r"(?:[:=：][ \t]*|is[ \t]*:?[ \t]+|[ \t]+(?=(?:option[ \t]+)?\(?[A-J]\)?[ \t.*]*(?:\n|$)))\**[ \t]*"
+    r"(?P<answer>[^\n]+?)[ \t]*(?=\n|$)",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(
+    r"\b(?:option|choice|answers?\s+(?:is|are|will\s+be|would\s+be|should\s+be)\s*(?:option|choice)?|it'?s|"
+    r"answer\s*[:=-]+\s*(?:option|choice)?)\s*[:-]?\s*"
+    r"\$?\(?(?P<letter>[A-J])\)?\$?(?=[\s.,;!*)]|$)(?!\s+(?-i:[a-z])|\s*[=+])",
+    re.IGNORECASE,
+)
+_LAST_LINE_LETTER = re.compile(r"(?:^|\n)[ \t*(]*(?P<letter>[A-Ja-j])[ \t*).]*$")
+_BOLD = re.compile(r"\*\*(?P<answer>[^*\n]{1,80})\*\*[ \t.]*$")
+_EMPTY = re.compile(r"(?:\s|\\(?:phantom|hspace)\{[^{}]*\}|[.,_?$])*")
+_NAME = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?")
+_WORD = re.compile(r"[a-zA-Z]{2,}")
+_ZEROS = re.compile(r"0+(?=\d)\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What was found in a text.
+
+    Args:
+        answer: The answer as text, or None where there is none to be sure of.
+        method: The route that found it (`hashes`, `box`, `majority of boxes`, `label`, `option`, `bold`, `ranked`),
+            or, without an answer, the reason: `empty`, `proof`, `unsure` or `nothing`.
+        confidence: Estimated probability, 0 to 1, that the answer is right; it orders extractions.
+    """
+
+    answer: str | None
+    method: str
+    confidence: float
+
+
+def extract_answer(solution: str, problem: str | None = None) -> Extraction:
+    r"""Find the final answer that a text states.
+
+    Args:
+        solution: A worked solution, several behind one another, or a model output.
+        problem: The problem: tells what is asked for, and the options of a multiple choice.
+
+    Returns:
+        The extraction; `answer` is None where the text states none or none is likely enough. Never raises.
+
+    Example:
+        >>> extract_answer("Adding up gives $x=2+3=5$, so the answer is \\boxed{\\textbf{(C) }5}.")
+        Extraction(answer='5', method='box', confidence=0.99)
+    """
+    body = without_thinking(solution[-LONGEST_TEXT:]).strip()
+    if not body:
+        return Extraction(None, "empty", 1.0)
+    question = read_question(problem or "")
+    if question.proof == "only":
+        return Extraction(None, "proof", 0.9)
+    choices = read_choices(problem) if problem else {}
+    found = _from_hashes(body) or _from_boxes(body) or _from_label(body) or _from_option(body) or _from_bold(body)
+    if found is None or found.answer is None:
+        return _from_statements(body, question)
+    return Extraction(_finished(found.answer, choices), found.method, found.confidence)
+
+
+def _from_hashes(body: str) -> Extraction | None:
+    found = list(_HASHES.finditer(body)) if "####" in body else []
+    if not found or body[found[-1].end() :].strip():
+        return None
+    return Extraction(found[-1]["answer"].strip(), "hashes", 0.99)
+
+
+def _from_boxes(body: str) -> Extraction | None:
+    """The last group of boxes, unless an earlier value is boxed more often: then several solutions agree on it."""
+    last = [span for span in final_boxes(body) if not _EMPTY.fullmatch(span.content)]
+    spans = [span for span in boxed_spans(body) if not _EMPTY.fullmatch(span.content)]
+    if not last and not spans:
+        return None
+    final = ", ".join(without_label(span.content) for span in last or spans[-1:])
+    if len(last) > 1 or len(spans) <= 1:
+        return Extraction(final, "box", 0.99)
+    votes: dict[str, int] = {}
+    texts: dict[str, str] = {}
+    for span in spans:
+        answer = without_label(span.content)
+        key = _vote_key(answer)
+        votes[key] = votes.get(key, 0) + 1
+        texts[key] = answer
+    winner = max(votes, key=lambda key: votes[key])
+    own = votes.get(_vote_key(final), 1)
+    total = sum(votes.values())
+    if votes[winner] > own and votes[winner] >= 2:
+        return Extraction(texts[winner], "majority of boxes", 0.6 + 0.38 * votes[winner] / total)
+    return Extraction(final, "box", 0.7 + 0.29 * own / total)
+
+
+def _vote_key(answer: str) -> str:
+    key = maths_key(answer)
+    return key.lstrip("0") or "0" if key.isdigit() else key
+
+
+def _from_label(body: str) -> Extraction | None:
+    """A line "Answer: ..." near the end."""
+    found = list(_LABELLED.finditer(body[-2_000:]))
+    if not found:
+        return None
+    behind = body[-2_000:][found[-1].end() :]
+    if behind.strip():
+        return None
+    content = found[-1]["answer"].strip().strip("*").strip()
+    letter = _OPTION.match("option " + content.removeprefix("Option").removeprefix("option").strip())
+    if letter and len(content) < 12:
+        return Extraction(letter["letter"].upper(), "label", 0.97)
+    return Extraction(_value_in(content), "label", 0.95) if len(content) <= 120 else None
+
+
+def _value_in(content: str) -> str:
+    """Cut what an answer line holds down to its maths, where it has some."""
+    spans = maths_spans(content)
+    if len(spans) == 1:
+        parts = equations(spans[0].content)
+        return parts[-1].right if len(parts) == 1 and parts[-1].relation == "=" else spans[0].content
+    return content.rstrip(" .*")
+
+
+def _from_option(body: str) -> Extraction | None:
+    """An option letter: the whole text, the last line, or "the answer is C"."""
+    letter = option_letter(body.strip("* \n"))
+    if letter:
+        return Extraction(letter, "option", 0.95)
+    tail = body[-300:]
+    said = list(_OPTION.finditer(tail))
+    if said and said[-1]["letter"].isupper():
+        return Extraction(said[-1]["letter"], "option", 0.9)
+    line = _LAST_LINE_LETTER.search(tail)
+    return Extraction(line["letter"].upper(), "option", 0.8) if line else None
+
+
+def _from_bold(body: str) -> Extraction | None:
+    bold = _BOLD.search(body[-200:])
+    if not bold or not re.search(r"\d|\$", bold["answer"]):
+        return None
+    return Extraction(_value_in(bold["answer"]), "bold", 0.85)
+
+
+def _finished(answer: str, choices: dict[str, str]) -> str:
+    """An answer found by its mark, as it is handed out: letters as values, `x = 4` as `4`, `042` as `42`."""
+    letter = option_letter(answer)
+    if letter:
+        return choices.get(letter, letter)
+    answer = tidy(answer.strip().strip("$")).rstrip(" .,;")
+    if _ZEROS.fullmatch(answer):
+        return answer.lstrip("0") or "0"
+    parts = equations(answer) if "=" in answer and len(answer) < 200 else []
+    if len(parts) == 1 and parts[0].relation == "=" and parts[0].length == 1 and _NAME.fullmatch(parts[0].left):
+        return parts[0].right
+    return answer
+
+
+def _from_statements(body: str, question: Question) -> Extraction:
+    order = ranked(statements(body), question, length=len(body))
+    if not order:
+        return Extraction(None, "nothing", 0.9)
+    answer, probability = order[0]
+    if probability < LEAST_CONFIDENCE:
+        return Extraction(None, "unsure", 1.0 - probability)
+    return Extraction(answer, "ranked", min(0.97, probability))
+
+
+def extract(
+    rows: Iterable[Row],
+    *,
+    column: str = "solution",
+    overwrite: bool = False,
+    min_confidence: float = 0.0,
+) -> Iterator[Row | Dropped]:
+    """Write the final answer of each solution into the row: `answer`, `answer_method`, `answer_confidence`.
+
+    Args:
+        rows: Rows with a solution; a `problem` column is used where there is one.
+        column: The column of the solution.
+        overwrite: Replace an answer that the row has already; by default such a row passes unchanged.
+        min_confidence: Drop answers below this confidence (0 to 1).
+
+    Drops:
+        no_answer: The solution states no answer, or none that is likely enough; the match names the reason.
+        low_confidence: An answer was found, with a confidence below min_confidence.
+    """
+    return per_row(check_extract, rows, column=column, overwrite=overwrite, min_confidence=min_confidence)
+
+
+def check_extract(row: Row, *, column: str, overwrite: bool, min_confidence: float) -> Row | Dropped:
+    """Extract the answer of one row; see `extract`."""
+    if not overwrite and str(row.get("answer") or "").strip():
+        return row
+    problem = row.get("problem")
+    found = extract_answer(text(row, column), problem if isinstance(problem, str) else None)
+    if found.answer is None:
+        return Dropped(row, "no_answer", found.method)
+    confidence = round(found.confidence, 4)
+    new = {**row, "answer": found.answer, "answer_method": found.method, "answer_confidence": confidence}
+    return Dropped(new, "low_confidence", confidence) if found.confidence < min_confidence else new
