@@ -27,6 +27,7 @@ _NUMBER = re.compile(
     r"|(?<=[^\x00-\x7f])\d+(?:[.,]\d+)*"
 )
 _LATEX_RUN = re.compile(r"(?:\\[A-Za-z]+|[-+*/^_=(){}\[\].,!|<>\d ]|(?<![A-Za-z])[a-zA-Z](?![A-Za-z]))+")
+_JSON_ANSWER = re.compile(r'"answer"\s*:\s*("(?:[^"\\\n]|\\.)*"|\[[^\]\n]*\]|[-\d][\d.e+-]*)')
 _SENTENCE_END = re.compile(r"[.!?]\s")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DECIMAL_COMMA = re.compile(r"[-+]?(?:\d+,\d{1,2}|0,\d+)(?!\d)")
@@ -40,6 +41,8 @@ def candidates(prediction: str) -> list[str]:
     text = without_thinking(prediction[-MAX_CHARS:])
     if "<|" in text:
         text = _CHAT_END.sub("", text)
+    if '"answer"' in text and (quoted := _JSON_ANSWER.findall(text)):
+        return [_unquoted(quoted[-1])]
     boxes = final_boxes(text) if "box" in text else []
     if boxes and (later := _behind(text, boxes[-1].end)):
         return [later]
@@ -58,6 +61,14 @@ def candidates(prediction: str) -> list[str]:
     return found
 
 
+def _unquoted(value: str) -> str:
+    """Return the text of a JSON value; LaTeX in it is often not escaped."""
+    if not value.startswith('"'):
+        return value
+    inner = value[1:-1]
+    return inner.replace("\\\\", "\\").replace('\\"', '"')
+
+
 def _behind(text: str, end: int) -> str:
     """Return an answer that is stated once more behind the last box: the last statement counts."""
     phrase = last_answer_phrase(text[end:]) if "nswer" in text[end:] else None
@@ -73,7 +84,10 @@ def _in_sentence(text: str) -> list[str]:
     formula = spans[-1] if spans else None
     rest = text[formula.end :] if formula else text
     number = last_number(rest)
-    if formula and len(formula.content) <= _BARE and not (number and _is_talked_over(formula.content, rest, number)):
+    if formula and not _is_formula(formula.content):  # dollars that are money
+        formula, rest = None, text
+        number = last_number(text)
+    if formula and not (number and _is_talked_over(formula.content, rest, number)):
         return [formula.content]
     if "\\" in rest:
         runs = [run.strip() for run in _LATEX_RUN.findall(rest)]
@@ -83,6 +97,16 @@ def _in_sentence(text: str) -> list[str]:
     if not number and len(text) <= 100 and not spans:
         return [text.strip()]
     return [number] if number else []
+
+
+def _is_formula(content: str) -> bool:
+    return (
+        len(content) <= _BARE
+        and "**" not in content
+        and "\n\n" not in content
+        and content[-1] not in "=+-*/÷×"
+        and _prose(content) < 2
+    )
 
 
 def _is_talked_over(formula: str, rest: str, number: str) -> bool:

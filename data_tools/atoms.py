@@ -9,7 +9,7 @@ from data_tools.tokens import FUNCTIONS, NUMBER_WORDS, LatexError, Token
 
 _HALVES = {"(": ")", "[": "]", "lbrace": "rbrace", "langle": "rangle"}
 _FLOORS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
-_CONSTANTS = {"pi": "pi", "infty": "infty", "emptyset": "emptyset"}
+_CONSTANTS = frozenset(("pi", "infty", "emptyset", "dots"))
 _INVERTIBLE = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "sech", "csch"))
 _CALLED = frozenset("fghFGH")
 _FUNCTION_NAMES = frozenset(FUNCTIONS.values())
@@ -231,6 +231,8 @@ class Atoms:
             found = self.items(frozenset((closer,)))
             self.expect(closer)
             return Node("call", (function, found))
+        if name in ("angle", "triangle"):
+            return self.atom()
         if name == "mark":
             return Node("apply", ("mark", self._argument()))
         raise LatexError(f"unknown command \\{name}")
@@ -239,7 +241,13 @@ class Atoms:
         closer = _HALVES[opening]
         if self.take(closer):
             return Node("sym", ("emptyset",))
-        found = self.items(frozenset((closer,)))
+        self.bars += 1  # so that a bar ends the first part of `{x | x > 0}`
+        found = self.items(frozenset((closer, "|")))
+        self.bars -= 1
+        if self.take("|"):
+            found = self.items(frozenset((closer,)))
+            self.expect(closer)
+            return found
         self.expect(closer)
         items = found.args if found.op == "list" else (found,)
         return Node("set", items) if opening == "lbrace" else Node("tuple", ("(", ")", *items))
@@ -291,7 +299,7 @@ class Atoms:
         if self.at_any(frozenset(("-", "+"))):
             return self.signed()
         factors = [self.power()]
-        while self.peek.kind in ("num", "sym") or self.at_any(_OPERANDS | frozenset(_CONSTANTS)):
+        while self.peek.kind in ("num", "sym") or self.at_any(_OPERANDS | _CONSTANTS):
             if self.peek.value == "d" and self.differentials:
                 break
             factors.append(self.power())

@@ -226,7 +226,7 @@ def _round(function: Callable[[float], int]) -> Callable[[Value], Value]:
 def _absolute(value: Value) -> Value:
     if isinstance(value, complex):
         return complex(abs(value))
-    return abs(value)
+    return -value if value < 0 else value
 
 
 def _log(value: Value, base: Value = complex(math.e)) -> Value:

@@ -160,6 +160,10 @@ class _Parser(Atoms):
             elif value == "bmod":
                 self.next()
                 factors = [Node("mod", (product_of(factors), self.signed()))]
+            elif value == "(" and self.tokens[self.at + 1].value == "bmod":
+                self.next()
+                self._infix(factors)
+                self.expect(")")
             elif value in ("pmod", "choose"):
                 self._infix(factors)
             elif not self._unit_letter():
@@ -181,7 +185,7 @@ class _Parser(Atoms):
 
     def _infix(self, factors: list[Node]) -> None:
         name = self.next().value
-        right = self.product() if name == "choose" else self.power()
+        right = self.power() if name == "pmod" else self.product()
         factors[:] = [Node("binom" if name == "choose" else "pmod", (product_of(factors), right))]
 
     def _unit(self, factors: list[Node]) -> None:

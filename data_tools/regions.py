@@ -6,6 +6,7 @@ Endpoints are values in double precision; a piece of one point is a finite set's
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import NamedTuple
 
 from data_tools.functions import TooLarge, Undefined, float_of
@@ -89,7 +90,13 @@ def _region(node: Node) -> Region | None:
         return _from_relations(node)
     if node.op == "list" and all(item.op in ("chain", "tuple", "cup") for item in node.args):
         parts = [_region(item) for item in node.args]
-        return None if None in parts else normal([piece for part in parts if part for piece in part])
+        if None in parts:
+            return None
+        if any(item.op == "chain" and "!=" in item.args[0] for item in node.args):  # all of them hold
+            return reduce(
+                lambda left, right: _combine("cap", left, right), [part for part in parts if part is not None]
+            )
+        return normal([piece for part in parts if part for piece in part])
     return None
 
 

@@ -63,7 +63,7 @@ _COMMANDS = _table(
     " thickapprox:approx cdot:* times:* ast:* div:/ lbrack:[ rbrack:] colon:: lvert:| rvert:| vert:| mid:|"
     " land:and wedge:and lor:or vee:or backslash:setminus smallsetminus:setminus doteq:= varnothing:emptyset"
     " rightarrow:to longrightarrow:to varphi:phi varepsilon:epsilon vartheta:theta dbinom:binom tbinom:binom"
-    " degrees:degree mod:bmod lparen:( rparen:) bigcup:cup bigcap:cap percent:% lbrace:lbrace rbrace:rbrace"
+    " degrees:degree mod:bmod lparen:( rparen:) bigcup:cup bigcap:cap percent:% ldots:dots cdots:dots vdots:dots lbrace:lbrace rbrace:rbrace"
     " iff:iff implies:to Rightarrow:to equiv:equiv Vert:|"
 )
 _GREEK = frozenset(
@@ -73,11 +73,14 @@ _GREEK = frozenset(
     )
 )
 _MARKS = frozenset(_words("vec overline overrightarrow hat bar tilde widehat mathcal mathbb mathscr underline"))
+_STRUCTURAL = _words("frac sqrt binom int sum prod lim cup cap pm mp infty in to quad pi bmod pmod choose emptyset")
+_KNOWN = frozenset(FUNCTIONS) | frozenset(_COMMANDS) | _GREEK | _MARKS | frozenset(_STRUCTURAL)
+_PRIMES = re.compile(r"\^\s*\{\s*(?:\\prime\s*)+\}|\^\s*\\prime(?![A-Za-z])|\\prime(?![A-Za-z])")
 _OPERATORS = {";": ",", "`": "'", "==": "=", ":=": "=", "/=": "!="}
 _TOKEN = re.compile(
     r"(?P<num>\d+(?:\.\d+)?(?:(?:E[+-]?|e[+-]?)\d{1,4}(?![\w.{^]))?|\d+\.?|\.\d+)"
     r"|\\begin\s*\{(?P<begin>[a-zA-Z]+)\*?\}(?:\s*\{[lcr|\s]*\})?|\\end\s*\{(?P<end>[a-zA-Z]+)\*?\}"
-    r"|\\text\s*\{(?P<text>[^{}]*)\}|\\(?P<cmd>[A-Za-z]+)|\\(?P<escaped>.)"
+    r"|(?P<row>\\(?=[-\d]))|\\text\s*\{(?P<text>[^{}]*)\}|\\(?P<cmd>[A-Za-z]+)|\\(?P<escaped>.)"
     r"|(?P<word>[A-Za-z]+)|(?P<op><=|>=|==|!=|/=|\*\*|->|=>|:=|[^\s\w]|_)",
     re.DOTALL,
 )
@@ -97,6 +100,9 @@ def tokenize(cleaned: str) -> list[Token]:
     Raises:
         LatexError: There are more than `MAX_TOKENS` tokens, or a character that no answer holds.
     """
+    if "prime" in cleaned:
+        cleaned = _PRIMES.sub(lambda match: "'" * match.group().count("prime"), cleaned)
+    cleaned = cleaned.replace("{}", "")
     tokens: list[Token] = []
     end = 0
     for match in _TOKEN.finditer(cleaned):
@@ -118,15 +124,28 @@ def _add(kind: str, value: str, spaced: bool, tokens: list[Token]) -> None:
     elif kind == "word":
         _read_word(value, spaced, tokens)
     elif kind == "cmd":
-        tokens.append(_command(value))
+        _read_command(value, tokens)
     elif kind == "op":
         tokens.append(Token("op", _OPERATORS.get(value, value), spaced))
     elif kind == "text":
         _read_text(value, tokens)
     elif kind == "escaped":
         tokens.append(_escaped(value))
+    elif kind == "row":
+        tokens.append(Token("cmd", "\\"))
     else:
         tokens.append(Token("begin" if kind == "begin" else "end", value))
+
+
+def _read_command(name: str, tokens: list[Token]) -> None:
+    r"""Read a command; one that lost the space behind it, as in `\\sinx`, is two."""
+    if name not in _KNOWN:
+        for cut in (len(name) - 1, len(name) - 2):
+            if cut > 1 and name[:cut] in _KNOWN:
+                tokens.append(_command(name[:cut]))
+                tokens.extend(Token("sym", char) for char in name[cut:])
+                return
+    tokens.append(_command(name))
 
 
 def _command(name: str) -> Token:

@@ -233,8 +233,16 @@ def _matrix_arithmetic(node: Node) -> Node:
 
 
 def _is_name(node: Node) -> bool:
+    """Say whether a left side only names the value: `x`, `f(x)`, `AB`, `P(E)`, a text."""
+    if holds(node, "text"):
+        return True
     if node.op == "mul":
-        return all(part.op == "sym" for part in node.args) and str(node.args[0].args[0])[0].isupper()
+        first = node.args[0]
+        if first.op != "sym" or len(node.args) > 3:
+            return False
+        return all(part.op == "sym" for part in node.args) == str(first.args[0])[0].isupper() or (
+            len(node.args) == 2 and node.args[1].op in ("num", "tuple", "root")
+        )
     return node.op in ("sym", "apply", "text")
 
 

@@ -29,6 +29,9 @@ Outcome = Literal["right", "wrong", "unparsable", "timeout"]
 _MAX_TEXT = 20_000
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?\.?")
 _OPTION = re.compile(r"\(\s*([A-J])\s*\)|(?<![A-Za-z\\])([A-J])\s*(?:[).:]|\s[A-Za-z]{2,})")
+_STATED_OPTION = re.compile(
+    r"\(\s*([A-J])\s*\)|(?:[Oo]ption|[Cc]hoice|[Aa]nswer(?: is)?)[:\s]*\**\s*([A-J])(?![A-Za-z])|^\**([A-J])[).]"
+)
 _BASED = re.compile(r"((?=\w*\d)[0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\w))\s*")
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
@@ -68,6 +71,8 @@ def verify(prediction: str, gold: str | list[str]) -> Verdict:
     answers = candidates(prediction)
     if not answers:
         return Verdict(False, "unparsable", "no answer found in the prediction")
+    if isinstance(gold, str) and _LETTER.fullmatch(clean(gold)) and (option := _last_option(prediction)):
+        answers = [option]
     verdicts = [
         _verdict(answer, bare) for text in ([gold] if isinstance(gold, str) else gold)
         for bare in gold_answers(text) for answer in answers
@@ -139,6 +144,15 @@ def _choice(text: str) -> str:
         return whole.group(1)
     option = _OPTION.search(text)
     return (option.group(1) or option.group(2)) if option else ""
+
+
+def _last_option(prediction: str) -> str:
+    """Return the option letter that a longer output ends with; an empty text for a bare answer or a box."""
+    tail = prediction[-400:]
+    if len(prediction) < 20 or "\\box" in tail:
+        return ""
+    found = _STATED_OPTION.findall(tail)
+    return "".join(found[-1]) if found else ""
 
 
 def _based_integer(text: str) -> tuple[str, int] | None:

@@ -7,6 +7,7 @@ left behind and no rank stalls. Most pairs never reach a worker: what text and e
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from data_tools.rows import DataToolsError
 from data_tools.verify import Verdict, verify
 
 Gold = str | list[str]
+
+_PARENT_CHECK_S = 2.0
 
 KNOWN_PAIRS: tuple[tuple[str, Gold, bool], ...] = (
     ("\\boxed{42}", "42", True),
@@ -126,7 +129,7 @@ class VerifierPool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
         process.start()
         theirs.close()
         ready = ours.poll(120)
@@ -173,12 +176,17 @@ class VerifierPool:
         self.close()
 
 
-def _serve(pipe: Connection) -> None:
-    """Answer pairs until the other end goes away."""
+def _serve(pipe: Connection, parent: int) -> None:
+    """Answer pairs until the other end, or the process that holds it, goes away.
+
+    A killed parent does not end the pipe: workers forked later hold its other end too.
+    """
     verify("\\boxed{x+1}", "1+x")  # loads sympy before the first deadline runs
     pipe.send("ready")
-    while True:
+    while os.getppid() == parent:
         try:
+            if not pipe.poll(_PARENT_CHECK_S):
+                continue
             prediction, gold = pipe.recv()
         except (EOFError, ConnectionResetError):
             return
