@@ -6,14 +6,17 @@ Every other column is kept as it is. A dump is read as it was published:
 - `solution`, `response`, `completion` -> `solution`; `answer`, `final_answer`, `expected_answer`,
   `ground_truth` -> `answer`;
 - alpaca `instruction` + `input` + `output` -> `problem`, `solution`;
+- GSM8K's `answer`, a worked solution that ends with `#### 72` -> `solution` and `answer`;
 - `messages`, or ShareGPT `conversations` with human/gpt or user/assistant and an optional `system` column:
   one exchange becomes `problem`, `solution` and `system`; anything longer stays as `messages`.
 
-A worked solution is no final answer: taking one out is the business of `data_tools.extract`.
+Capitals do not matter (`Question`, `Answer`). Any other worked solution is no final answer: taking one out is the
+business of `data_tools.extract`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -28,6 +31,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "answer": ("answer", "final_answer", "expected_answer", "ground_truth"),
     "messages": ("messages", "conversations"),
 }
+_GSM8K_END = re.compile(r"\n#### *(\S[^\n]*?)\s*\Z")
 _ROLES = {
     "human": "user",
     "user": "user",
@@ -60,15 +64,14 @@ def to_canonical(row: Row, columns: Mapping[str, str] | None = None) -> Row:
     values = dict(row)
     for canonical, column in given.items():
         if canonical not in CANONICAL:
-            raise DataToolsError(
-                f"`{canonical}` is no canonical column; expected one of {', '.join(CANONICAL)}"
-            )
+            raise DataToolsError(f"`{canonical}` is no canonical column; expected one of {', '.join(CANONICAL)}")
         values[canonical] = _named(row, column)
         if column != canonical:
             values.pop(column, None)
+    spelled = {name.lower(): name for name in reversed(values)}
     for canonical, aliases in _ALIASES.items():
         if canonical not in given:
-            _rename(values, canonical, aliases)
+            _rename(values, canonical, aliases, spelled)
     if "instruction" in values and "problem" not in values:
         _from_alpaca(row, values)
     if isinstance(values.get("problem"), list):
@@ -77,6 +80,7 @@ def to_canonical(row: Row, columns: Mapping[str, str] | None = None) -> Row:
         _from_messages(row, values)
     if isinstance(values.get("answer"), int | float) and not isinstance(values["answer"], bool):
         values["answer"] = _number_text(values["answer"])
+    _from_gsm8k(values)
     if values == row:
         return row
     return PlacedRow(values, row.place) if isinstance(row, PlacedRow) else values
@@ -117,9 +121,11 @@ def _named(row: Row, column: str) -> Any:
     return value
 
 
-def _rename(values: Row, canonical: str, aliases: tuple[str, ...]) -> None:
-    """Move the first alias that exists to the canonical name."""
+def _rename(values: Row, canonical: str, aliases: tuple[str, ...], spelled: Mapping[str, str]) -> None:
+    """Move the first alias that exists to the canonical name; `spelled` has the columns' own spelling."""
     found = next((alias for alias in aliases if values.get(alias) is not None), None)
+    if found is None:
+        found = next((spelled[alias] for alias in aliases if values.get(spelled.get(alias, "")) is not None), None)
     if found is not None and found != canonical and values.get(canonical) is None:
         values[canonical] = values.pop(found)
 
@@ -131,6 +137,13 @@ def _from_alpaca(row: Row, values: Row) -> None:
     values["problem"] = f"{instruction}\n\n{extra}" if extra else instruction
     if "output" in values and values.get("solution") is None:
         values["solution"] = values.pop("output")
+
+
+def _from_gsm8k(values: Row) -> None:
+    """Take a worked solution out of the answer column, where GSM8K has it."""
+    answer = values.get("answer")
+    if isinstance(answer, str) and values.get("solution") is None and (end := _GSM8K_END.search(answer)):
+        values["solution"], values["answer"] = answer, end.group(1)
 
 
 def _only_user_text(row: Row, messages: list[Any]) -> str:

@@ -16,6 +16,13 @@ SCHEMAS = [
     ({"problem": "Q", "expected_answer": 0.5}, {"problem": "Q", "answer": "0.5"}),
     ({"problem": "Q", "prompt": "other"}, {"problem": "Q", "prompt": "other"}),
     ({"problem": None, "question": "Q"}, {"problem": "Q"}),
+    ({"Question": "Q", "ANSWER": 7, "Id": 1}, {"problem": "Q", "answer": "7", "Id": 1}),
+    ({"Problem": "other", "problem": "Q"}, {"Problem": "other", "problem": "Q"}),
+    (
+        {"question": "Q", "answer": "3*24 = 72\n#### 72"},
+        {"problem": "Q", "solution": "3*24 = 72\n#### 72", "answer": "72"},
+    ),
+    ({"question": "Q", "answer": "#### 72"}, {"problem": "Q", "answer": "#### 72"}),
     ({"instruction": "Do", "input": "x", "output": "S"}, {"problem": "Do\n\nx", "solution": "S"}),
     ({"instruction": "Do", "input": "", "output": "S"}, {"problem": "Do", "solution": "S"}),
     ({"conversations": [USER, GPT]}, {"problem": "Q", "solution": "A"}),
