@@ -20,6 +20,7 @@ _KNOWN_WORDS = (
     frozenset(FUNCTIONS) | frozenset(NUMBER_WORDS) | frozenset(SCALES) | UNIT_WORDS
     | frozenset(("and", "or", "pi", "sqrt", "infinity", "times", "choose", "in", "mod"))
 )  # fmt: skip
+_SHORT_WORDS = frozenset(("is", "the", "of", "to", "so", "we", "are", "has", "for", "not", "but", "was", "it", "by"))
 _CHAT_END = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id)\|>.*", re.DOTALL)
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w\}?)?'*(?:\([A-Za-z]\))?")
 _NUMBER = re.compile(
@@ -138,8 +139,10 @@ def _prose(text: str) -> int:
     """Count the words of running text: not names, functions, units, or what text commands hold."""
     found = 0
     for word in _WORD.findall(text):
-        if word[0] != "\\" and len(word) > 1 and word.lower() not in _KNOWN_WORDS and word not in _KNOWN_WORDS:
-            found += 1 if word.isascii() else 2
+        if not word.isascii() and word[0] != "\\":
+            found += 2 * (len(word) > 1)
+        elif word in _SHORT_WORDS or (len(word) > 3 and word[0] != "\\" and word.lower() not in _KNOWN_WORDS):
+            found += 1
     return found
 
 

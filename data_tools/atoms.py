@@ -32,6 +32,7 @@ class Atoms:
         self.bars = 0
         self.differentials: list[list[str]] = []
         self.units: list[str] = []
+        self.unit_end = -1
 
     def items(self, closers: frozenset[str]) -> Node:
         """Read a list up to a closer."""

@@ -174,8 +174,9 @@ class _Parser(Atoms):
         return kind in ("eof", "end") or (kind != "sym" and value in _ENDS) or (value == "|" and self.bars > 0)
 
     def _divide(self, factors: list[Node]) -> None:
+        behind_unit = self.at == self.unit_end
         over = self.next().value == "over"
-        if self.peek.kind == "text":
+        if self.peek.kind == "text" or (behind_unit and self.peek.value in UNIT_LETTERS):
             self._unit(factors)
         elif over:
             top, bottom = product_of(factors), self.product()
@@ -198,7 +199,7 @@ class _Parser(Atoms):
         self.units.append(word)
         if self.take("^"):
             self.power()
-        self.take("prime")
+        self.unit_end = self.at
 
     def _unit_letter(self) -> bool:
         """Take `5 m` as a unit: a spaced unit letter behind a number, with nothing behind it."""

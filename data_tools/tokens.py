@@ -63,7 +63,8 @@ _COMMANDS = _table(
     " thickapprox:approx cdot:* times:* ast:* div:/ lbrack:[ rbrack:] colon:: lvert:| rvert:| vert:| mid:|"
     " land:and wedge:and lor:or vee:or backslash:setminus smallsetminus:setminus doteq:= varnothing:emptyset"
     " rightarrow:to longrightarrow:to varphi:phi varepsilon:epsilon vartheta:theta dbinom:binom tbinom:binom"
-    " degrees:degree mod:bmod lparen:( rparen:) bigcup:cup bigcap:cap percent:% ldots:dots cdots:dots vdots:dots lbrace:lbrace rbrace:rbrace"
+    " degrees:degree mod:bmod lparen:( rparen:) bigcup:cup bigcap:cap percent:%"
+    " ldots:dots cdots:dots vdots:dots"
     " iff:iff implies:to Rightarrow:to equiv:equiv Vert:|"
 )
 _GREEK = frozenset(
@@ -74,6 +75,7 @@ _GREEK = frozenset(
 )
 _MARKS = frozenset(_words("vec overline overrightarrow hat bar tilde widehat mathcal mathbb mathscr underline"))
 _STRUCTURAL = _words("frac sqrt binom int sum prod lim cup cap pm mp infty in to quad pi bmod pmod choose emptyset")
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar)\s*\{(\d+)\}")
 _KNOWN = frozenset(FUNCTIONS) | frozenset(_COMMANDS) | _GREEK | _MARKS | frozenset(_STRUCTURAL)
 _PRIMES = re.compile(r"\^\s*\{\s*(?:\\prime\s*)+\}|\^\s*\\prime(?![A-Za-z])|\\prime(?![A-Za-z])")
 _OPERATORS = {";": ",", "`": "'", "==": "=", ":=": "=", "/=": "!="}
@@ -102,6 +104,8 @@ def tokenize(cleaned: str) -> list[Token]:
     """
     if "prime" in cleaned:
         cleaned = _PRIMES.sub(lambda match: "'" * match.group().count("prime"), cleaned)
+    if ".\\" in cleaned or "line" in cleaned or "bar" in cleaned:
+        cleaned = _REPEATING.sub(_repeating_fraction, cleaned)
     cleaned = cleaned.replace("{}", "")
     tokens: list[Token] = []
     end = 0
@@ -116,6 +120,12 @@ def tokenize(cleaned: str) -> list[Token]:
             raise LatexError(f"more than {MAX_TOKENS} tokens")
     tokens.append(Token("eof", ""))
     return tokens
+
+
+def _repeating_fraction(match: re.Match[str]) -> str:
+    whole, places, period = match.groups()
+    top = int(whole + places + period) - int(whole + places or 0)
+    return f"\\frac{{{top}}}{{{(10 ** len(period) - 1) * 10 ** len(places)}}}"
 
 
 def _add(kind: str, value: str, spaced: bool, tokens: list[Token]) -> None:
@@ -168,7 +178,7 @@ def _escaped(char: str) -> Token:
 
 
 def _behind_value(tokens: list[Token]) -> bool:
-    return bool(tokens) and (tokens[-1].kind in ("num", "text") or tokens[-1].value in (")", "}", "%"))
+    return bool(tokens) and (tokens[-1].kind in ("num", "text") or tokens[-1].value in (")", "}", "%", "degree"))
 
 
 def _read_text(content: str, tokens: list[Token]) -> None:

@@ -95,10 +95,12 @@ def _settled_chain(node: Node) -> Node:
             relations[0] = "="
     if not relations:
         return settled(parts[0])
-    if set(relations) == {"="} and (len(parts) > 2 or not symbols(parts[0])) and parts[0].op != "text":
-        if not symbols(parts[0]) and parts[0].op not in ("apply", "sym"):
+    if set(relations) == {"="}:
+        if parts[0].op not in ("apply", "sym", "text") and not any(symbols(part) for part in (parts[0], parts[-1])):
             return settled(parts[-1])
         relations, parts = ["="], [parts[0], parts[-1]]
+        if parts[1].op == "sym" and not symbols(parts[0]):
+            parts.reverse()
     if len(relations) == 1 and relations[0] == "=" and (holds(parts[-1], "pm") or holds(parts[-1], "mp")):
         both = (Node("chain", (("=",), parts[0], _with_sign(parts[-1], sign))) for sign in (True, False))
         return Node("list", tuple(both))
@@ -247,7 +249,7 @@ def _is_name(node: Node) -> bool:
 
 
 def _assignment(node: Node) -> tuple[Node, Node] | None:
-    if node.op == "chain" and node.args[0] in (("=",), ("in",), ("to",)) and _is_name(node.args[1]):
+    if node.op == "chain" and node.args[0] in (("=",), ("in",), ("to",), ("equiv",)) and _is_name(node.args[1]):
         return node.args[1], node.args[2]
     return None
 

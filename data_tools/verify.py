@@ -29,6 +29,7 @@ Outcome = Literal["right", "wrong", "unparsable", "timeout"]
 _MAX_TEXT = 20_000
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?\.?")
 _OPTION = re.compile(r"\(\s*([A-J])\s*\)|(?<![A-Za-z\\])([A-J])\s*(?:[).:]|\s[A-Za-z]{2,})")
+_GOLD_OPTION = re.compile(r"\(\s*([A-J])\s*\)\s*\S")
 _STATED_OPTION = re.compile(
     r"\(\s*([A-J])\s*\)|(?:[Oo]ption|[Cc]hoice|[Aa]nswer(?: is)?)[:\s]*\**\s*([A-J])(?![A-Za-z])|^\**([A-J])[).]"
 )
@@ -126,6 +127,8 @@ def _agree(left: str, right: str) -> str:
     if left.lower() == right.lower() and len(left) > 1:
         return "same text"
     letter = _LETTER.fullmatch(right)
+    if not letter and len(right) > 3 and (stated := _GOLD_OPTION.match(right)) and _LETTER.fullmatch(left):
+        return "same choice" if _choice(left) == stated.group(1) else ""
     if letter and (choice := _choice(left)):
         return "same choice" if choice == letter.group(1) else ""
     if _CLOCK.fullmatch(left) and _CLOCK.fullmatch(right) and ":0" in left + right:
