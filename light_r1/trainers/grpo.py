@@ -8,6 +8,7 @@ What it changes:
 - the KL reference is the model that training starts from;
 - completions are scored in packed rows that hold each prompt once;
 - reward functions see whole responses: think tags that are special tokens are kept, a forced opening tag is put back;
+- a collapse (of reward, entropy or length) stops the run, or rewinds it to the last good checkpoint;
 - a reward that raises gives `None` for its completion, is counted, and does not stop the run; a batch without any
   reward does, with the reasons, instead of training on zeros.
 """
@@ -16,22 +17,27 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import PartialState
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_callback import ExportableState
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from light_r1.chat import ChatFormat
-from light_r1.errors import LightR1Error, StageError
+from light_r1.collapse import Collapse, CollapseBounds, CollapseWatch
+from light_r1.context import CLIP_RATIO, ENTROPY, LENGTH, REWARD, ContextSchedule, parse_stages
+from light_r1.errors import StageError
+from light_r1.reward_guard import GuardedReward, stop_without_rewards
 from light_r1.rewards import Reward
 from light_r1.samplers import Request, SamplingParams
 from light_r1.samplers.hf import HFSampler
@@ -45,16 +51,26 @@ class StagedGRPOConfig(GRPOConfig):
     """TRL's `GRPOConfig` and the fields below.
 
     Args:
-        context_schedule: Context stages, each `{"steps": optimizer steps, "max_completion_length": tokens}`; the last
-            one may leave out `steps` to last until the end. Without a schedule, `max_completion_length` holds
-            throughout.
+        context_schedule: Context stages, each `{"max_completion_length": tokens}` with what ends it: `steps`, or a
+            trigger, `clip_ratio` or `plateau_steps`; see `light_r1.context.ContextStage` for all keys. Without a
+            schedule, `max_completion_length` holds throughout.
         max_steps: Optimizer steps; the sum of the schedule's steps if not set.
+        collapse: Bounds of `light_r1.collapse.CollapseBounds`, such as `{"min_entropy": 0.05}`; nothing is watched if
+            `None`.
+        on_collapse: `stop`, or `rewind` to the last checkpoint before it, from where other samples are drawn.
+        max_rewinds: Rewinds before a collapse stops the run after all.
+        reward_deadline_s: Seconds that a reward function may take for a batch; what it does not judge by then has no
+            reward. `None` waits.
         share_prefixes: Score completions without padding and encode each prompt once: the same numbers for less work.
             Models that cannot are scored as TRL does.
         sampling_batch_size: Completions decoded at once on each device.
     """
 
-    context_schedule: list[dict[str, int]] | None = field(default=None, metadata={"help": "Stages of the context."})
+    context_schedule: list[dict[str, Any]] | None = field(default=None, metadata={"help": "Stages of the context."})
+    collapse: dict[str, Any] | None = field(default=None, metadata={"help": "Bounds that mean a collapse."})
+    on_collapse: Literal["stop", "rewind"] = field(default="stop", metadata={"help": "What a collapse does."})
+    max_rewinds: int = field(default=2, metadata={"help": "Rewinds before a collapse stops the run after all."})
+    reward_deadline_s: float | None = field(default=None, metadata={"help": "Seconds a reward may take."})
     share_prefixes: bool = field(default=True, metadata={"help": "Score completions packed, a prompt once."})
     sampling_batch_size: int = field(default=128, metadata={"help": "Completions decoded at once."})
 
@@ -63,62 +79,64 @@ class StagedGRPOConfig(GRPOConfig):
     def __post_init__(self) -> None:
         """Size everything for the longest context stage."""
         if self.context_schedule:
-            stages = ContextSchedule.parse(self.context_schedule)
-            self.max_completion_length = max(stage.max_completion_length for stage in stages)
-            if self.max_steps <= 0 and all(stage.steps is not None for stage in stages):
-                self.max_steps = sum(stage.steps or 0 for stage in stages)
+            schedule = ContextSchedule(parse_stages(self.context_schedule))
+            self.max_completion_length = schedule.longest
+            if self.max_steps <= 0 and schedule.total_steps is not None:
+                self.max_steps = schedule.total_steps
         super().__post_init__()
 
 
-@dataclass(frozen=True, slots=True)
-class ContextStage:
-    """One stage of the context: how long it lasts (`None` = to the end) and how long completions may be."""
+class ContextCallback(TrainerCallback, ExportableState):
+    """Moves the context on by what each step showed; its state travels in the checkpoints.
 
-    steps: int | None
-    max_completion_length: int
+    Args:
+        trainer: The trainer whose completions it limits.
+    """
 
+    _WATCHED = (CLIP_RATIO, REWARD, LENGTH, ENTROPY)
 
-class ContextSchedule:
-    """Which context stage an optimizer step belongs to."""
-
-    def __init__(self, stages: Sequence[ContextStage]) -> None:
-        self.stages = tuple(stages)
-
-    @staticmethod
-    def parse(entries: Sequence[Mapping[str, int]]) -> tuple[ContextStage, ...]:
-        """Read the entries of `context_schedule`.
-
-        Raises:
-            LightR1Error: A key is unknown, a number is not positive, or `steps` is missing before the last entry.
-        """
-        stages = []
-        for index, entry in enumerate(entries):
-            where = f"context_schedule[{index}]"
-            unknown = set(entry) - {"steps", "max_completion_length"}
-            if unknown or "max_completion_length" not in entry:
-                raise LightR1Error(f"{where}: expected steps and max_completion_length, got {sorted(entry)}")
-            if any(not isinstance(value, int) or value < 1 for value in entry.values()):
-                raise LightR1Error(f"{where}: expected positive whole numbers, got {dict(entry)}")
-            if "steps" not in entry and index < len(entries) - 1:
-                raise LightR1Error(f"{where}: only the last stage may leave out steps")
-            stages.append(ContextStage(entry.get("steps"), entry["max_completion_length"]))
-        return tuple(stages)
-
-    def at(self, step: int) -> ContextStage:
-        """Return the stage of an optimizer step, from 0; the last one from its start to any later step."""
-        for stage in self.stages[:-1]:
-            if stage.steps is not None and step < stage.steps:
-                return stage
-            step -= stage.steps or 0
-        return self.stages[-1]
-
-
-class _ContextCallback(TrainerCallback):
     def __init__(self, trainer: StagedGRPOTrainer) -> None:
         self.trainer = trainer
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.enter_context_of(state.global_step)
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs; part of `trainer_state.json`."""
+        saved = {"context": self.trainer.context.state_dict(), "collapse": self.trainer.watch.state_dict()}
+        return {"args": {}, "attributes": saved}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on where the checkpoint was; without a saved state, by the steps alone."""
+        saved = state.stateful_callbacks.get(type(self).__name__)
+        if state.global_step and isinstance(saved, dict) and saved["attributes"]:
+            self.trainer.context.load_state_dict(saved["attributes"]["context"])
+            self.trainer.watch.load_state_dict(saved["attributes"]["collapse"])
+        else:
+            for step in range(1, state.global_step + 1):
+                self.trainer.context.update(step, {})
+        self.trainer.enter_context()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the step's metrics in."""
+        logged = self.trainer._metrics["train"]
+        metrics = {name: logged[name][-1] for name in self._WATCHED if logged.get(name)}
+        collapse = self.trainer.watch.update(state.global_step, metrics)
+        if collapse is not None:
+            raise Collapsed(collapse)
+        move = self.trainer.context.update(state.global_step, metrics)
+        if move is not None:
+            log.info("step %d: context stage %d, because %s", move.step, move.stage, move.reason)
+            self.trainer.watch.restart()
+            self.trainer.enter_context()
+
+
+class Collapsed(StageError):
+    """Training collapsed; `collapse` says how, and which step was the last good one."""
+
+    def __init__(self, collapse: Collapse) -> None:
+        super().__init__(
+            f"training collapsed at step {collapse.step}: {collapse.reason}. "
+            f"The last good step was {collapse.last_good_step}."
+        )
+        self.collapse = collapse
 
 
 class StagedGRPOTrainer(GRPOTrainer):
@@ -164,27 +182,50 @@ class StagedGRPOTrainer(GRPOTrainer):
             train_dataset = train_dataset.map(lambda row: {"prompt": self.chat.prompt_text(row["problem"])})
         if not args.use_vllm and "rollout_func" not in kwargs:
             kwargs["rollout_func"] = sampled_rollout
-        stages = ContextSchedule.parse(
-            args.context_schedule or [{"max_completion_length": args.max_completion_length}]
-        )
-        self.context = ContextSchedule(stages)
-        self.reward_failures: dict[str, int] = {}
+        whole = [{"max_completion_length": args.max_completion_length}]
+        self.context = ContextSchedule(parse_stages(args.context_schedule or whole))
+        self.watch = CollapseWatch(CollapseBounds(**(args.collapse or {})))
+        self.rewinds = 0
+        self.guards = [GuardedReward(reward, deadline_s=args.reward_deadline_s) for reward in reward_funcs]
         needs_reference = args.beta != 0 and "peft_config" not in kwargs and not isinstance(model, PeftModel)
         with reference_on_disk(model, args) if needs_reference else nullcontext():
             super().__init__(
                 model=model,
-                reward_funcs=[_Guarded(reward, self.reward_failures) for reward in reward_funcs],
+                reward_funcs=list(self.guards),
                 args=args,
                 train_dataset=train_dataset,
                 processing_class=processing_class,
                 **kwargs,
             )
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
-        self.add_callback(_ContextCallback(self))
+        self.add_callback(ContextCallback(self))
 
-    def enter_context_of(self, step: int) -> None:
-        """Set the completion length of an optimizer step everywhere TRL reads it."""
-        length = self.context.at(step).max_completion_length
+    @property
+    def reward_failures(self) -> Counter[str]:
+        """Reason -> completions that were left without a reward."""
+        return sum((guard.failures for guard in self.guards), Counter())
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Train; after a collapse, from the last good checkpoint if `on_collapse` is `rewind`."""
+        while True:
+            try:
+                return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            except Collapsed as error:
+                good = self._checkpoint_before(error.collapse.last_good_step)
+                if self.args.on_collapse != "rewind" or self.rewinds >= self.args.max_rewinds or good is None:
+                    raise
+                self.rewinds += 1
+                log.warning("%s Rewinding to %s (%d of %d).", error, good, self.rewinds, self.args.max_rewinds)
+                resume_from_checkpoint = str(good)
+                self._step, self._buffered_inputs = 0, None  # completions of the collapsed policy
+
+    def _checkpoint_before(self, step: int) -> Path | None:
+        steps = {int(path.name.rpartition("-")[2]): path for path in Path(self.args.output_dir).glob("checkpoint-*")}
+        return steps[max(good)] if (good := [number for number in steps if number <= step]) else None
+
+    def enter_context(self) -> None:
+        """Set the completion length of the current stage everywhere TRL reads it."""
+        length = self.context.stage.max_completion_length
         self.max_completion_length = length
         if self.use_vllm:
             self.vllm_generation.max_completion_length = length
@@ -209,11 +250,7 @@ class StagedGRPOTrainer(GRPOTrainer):
         self._metrics["train" if self.model.training else "eval"]["context/max_completion_length"].append(
             float(self.max_completion_length)
         )
-        if bool(torch.isnan(rewards).all()):
-            raise StageError(
-                "no completion of this batch got a reward, so there is nothing to learn from. Failures so far: "
-                f"{self.reward_failures or 'none raised; every reward returned None'}."
-            )
+        stop_without_rewards(rewards.T.tolist(), self.reward_failures)
         return rewards
 
 
@@ -255,7 +292,7 @@ def sampled_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str,
         top_p=args.top_p,
         top_k=args.top_k or None,
         # Every generation needs its own samples, and a resumed run the same ones.
-        seed=args.seed * 1_000_003 + trainer.state.global_step,
+        seed=(args.seed + 7919 * trainer.rewinds) * 1_000_003 + trainer.state.global_step,
     )
     with unwrap_model_for_generation(
         trainer.model_wrapped,
@@ -275,35 +312,3 @@ def sampled_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str,
         "completion_ids": [completion.completion_ids for completion in completions],
         "logprobs": None,
     }
-
-
-class _Guarded:
-    """A reward whose failures cost one completion, not the run."""
-
-    def __init__(self, reward: Reward, failures: dict[str, int]) -> None:
-        self.reward = reward
-        self.failures = failures
-        self.__name__ = reward.__name__
-
-    def __call__(self, **columns: Any) -> list[float | None]:
-        try:
-            return self.reward(**columns)
-        except Exception as error:
-            log.debug("%s failed on a batch (%s); asked again, one completion at a time", self.__name__, error)
-        size = len(columns["completions"])
-        return [self._one(columns, index, size) for index in range(size)]
-
-    def _one(self, columns: Mapping[str, Any], index: int, size: int) -> float | None:
-        row = {
-            name: [value[index]] if isinstance(value, list) and len(value) == size else value
-            for name, value in columns.items()
-        }
-        try:
-            return self.reward(**row)[0]
-        except Exception as error:
-            self._count(error)
-            return None
-
-    def _count(self, error: Exception) -> None:
-        name = f"{self.__name__}: {type(error).__name__}: {error}"
-        self.failures[name] = self.failures.get(name, 0) + 1

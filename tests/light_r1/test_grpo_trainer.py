@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from light_r1.errors import LightR1Error, StageError
-from light_r1.trainers.grpo import ContextSchedule, StagedGRPOConfig, StagedGRPOTrainer
+from light_r1.errors import StageError
+from light_r1.trainers.grpo import StagedGRPOConfig, StagedGRPOTrainer
 from tests.conftest import make_model
 
 ROWS = [{"problem": f"{a}+{b}?", "answer": str(a + b)} for a in range(4) for b in range(4)]
@@ -63,28 +63,61 @@ def test_a_resumed_run_goes_on_in_its_context_stage_bit_exactly(tokenizer, tmp_p
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-@pytest.mark.parametrize(("step", "length"), [(0, 8), (9, 8), (10, 16), (29, 16), (30, 24), (1000, 24)])
-def test_stage_of_a_step(step, length):
-    entries = [
-        {"steps": 10, "max_completion_length": 8},
-        {"steps": 20, "max_completion_length": 16},
-        {"max_completion_length": 24},
-    ]
-    assert ContextSchedule(ContextSchedule.parse(entries)).at(step).max_completion_length == length
+def test_a_trigger_moves_the_context_on_and_survives_a_resume(tokenizer, tmp_path):
+    fields = {
+        "context_schedule": [
+            {"max_completion_length": 6, "clip_ratio": 0.5, "patience": 2},
+            {"max_completion_length": 18},
+        ],
+        "max_steps": 5,
+        "save_strategy": "steps",
+        "save_steps": 1,
+    }
+    whole = trainer(tokenizer, tmp_path / "whole", **fields)
+    whole.train()
+    lengths = logged(whole, "context/max_completion_length")
+    assert lengths[:2] == [6, 6]
+    assert lengths[-1] == 18
+    (move,) = whole.context.moves
+    again = trainer(tokenizer, tmp_path / "again", **fields)
+    again.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{move.step - 1}"))
+    assert again.context.moves == [move]
+    expected, found = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-@pytest.mark.parametrize(
-    "entries",
-    [
-        [{"steps": 3}],
-        [{"steps": 0, "max_completion_length": 8}],
-        [{"max_completion_length": 8}, {"steps": 3, "max_completion_length": 9}],
-        [{"steps": 3, "max_completion_length": 8, "max_len": 3}],
-    ],
-)
-def test_faulty_schedules_are_named(entries):
-    with pytest.raises(LightR1Error, match=r"context_schedule\[0\]"):
-        ContextSchedule.parse(entries)
+COLLAPSE = {"min_entropy": 100.0, "warmup": 0, "patience": 2}
+
+
+def test_a_collapse_stops_the_run_and_says_how(tokenizer, tmp_path):
+    with pytest.raises(StageError, match="collapsed at step 2: the entropy is"):
+        trainer(tokenizer, tmp_path, collapse=COLLAPSE).train()
+
+
+def test_a_collapse_can_be_rewound_to_the_last_good_checkpoint(tokenizer, tmp_path):
+    made = trainer(
+        tokenizer,
+        tmp_path,
+        context_schedule=[{"steps": 4, "max_completion_length": 6}],
+        collapse={"reward_drop": 0.5, "warmup": 0, "patience": 1},
+        on_collapse="rewind",
+        save_strategy="steps",
+        save_steps=1,
+    )
+    update, drops = made.watch.update, [3]
+
+    def scripted(step, metrics):
+        if drops and step == drops[0]:
+            drops.pop()
+            metrics = {"reward": -100.0}
+        else:
+            metrics = {"reward": 0.0}
+        return update(step, metrics)
+
+    made.watch.update = scripted
+    made.train()
+    assert made.rewinds == 1
+    assert made.state.global_step == 4
 
 
 def test_rewards_see_think_tags_and_gold_columns(tokenizer, tmp_path):
@@ -123,7 +156,7 @@ def test_groups_get_centred_advantages(tokenizer, tmp_path):
     made = trainer(tokenizer, tmp_path, scale_rewards="none")
     batch = next(iter(made.get_train_dataloader()))
     made.model.train()
-    made.enter_context_of(0)
+    made.enter_context()
     out = made._generate_and_score_completions(batch)
     lengths = out["completion_mask"].sum(1).float().view(-1, 4)
     assert torch.allclose(out["advantages"].view(-1, 4), lengths - lengths.mean(1, keepdim=True), atol=1e-5)
