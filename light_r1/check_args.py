@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from light_r1.context import parse_stages
+from light_r1.errors import LightR1Error
 from light_r1.fields import REQUIRED, UNKNOWN
 from light_r1.findings import Findings
 from light_r1.specs import StageSpec
@@ -102,7 +104,9 @@ def _check_grpo_batch(stage: StageSpec, args: Args, findings: Findings, world_si
     key = f"{stage.name}.args"
     generations = args["num_generations"]
     if args.written("generation_batch_size") and args.written("steps_per_generation"):
-        findings.at(f"{key}.generation_batch_size", "generation_batch_size and steps_per_generation exclude each other")
+        findings.at(
+            f"{key}.generation_batch_size", "generation_batch_size and steps_per_generation exclude each other"
+        )
         return
     per_step = args["per_device_train_batch_size"] * world_size
     processes = f"{world_size} process{'es' if world_size > 1 else ''}"
@@ -121,8 +125,7 @@ def _check_grpo_batch(stage: StageSpec, args: Args, findings: Findings, world_si
             f"the generation batch of {batch} (per_device_train_batch_size {args['per_device_train_batch_size']} x "
             f"{processes} x {batch // per_step} steps) is no multiple of num_generations {generations}",
             "whole groups in every batch",
-            f"It would be with gradient_accumulation_steps a multiple of "
-            f"{_smallest_factor(per_step, generations)}.",
+            f"It would be with gradient_accumulation_steps a multiple of {_smallest_factor(per_step, generations)}.",
         )
 
 
@@ -163,22 +166,22 @@ def _check_context_schedule(stage: StageSpec, args: Args, findings: Findings) ->
     if not schedule:
         findings.at(key, "is empty", "stages of the context, or null")
         return
-    for index, entry in enumerate(schedule):
-        for name in entry:
-            if name not in ("steps", "max_completion_length"):
-                findings.at(f"{key}.{index}.{name}", "no such key", "steps and max_completion_length")
-            elif entry[name] < 1:
-                findings.at(f"{key}.{index}.{name}", f"{entry[name]} is out of range", "a number of at least 1")
-        if "max_completion_length" not in entry:
-            findings.at(f"{key}.{index}", "max_completion_length is missing")
-        if "steps" not in entry and index < len(schedule) - 1:
-            findings.at(f"{key}.{index}", "steps is missing", "steps for every stage but the last")
-    total = sum(entry.get("steps", 1) for entry in schedule)
+    for index in range(len(schedule)):
+        # A stage alone counts as the last one, which needs no end; the first fault of each is told.
+        entries = schedule[index : index + 2]
+        try:
+            parse_stages(entries)
+        except LightR1Error as error:
+            where, _, fault = str(error).partition(": ")
+            if where.startswith("context_schedule[0]"):
+                findings.at(f"{key}.{index}{where.removeprefix('context_schedule[0]')}", fault)
+    total = sum(entry.get("steps") or 1 for entry in schedule if isinstance(entry.get("steps") or 1, int))
     if 0 < args["max_steps"] < total:
         findings.at(
             f"{stage.name}.args.max_steps", f"{args['max_steps']} ends before the schedule of {total} steps does"
         )
-    longest = max(entry.get("max_completion_length", 0) for entry in schedule)
+    lengths = [entry.get("max_completion_length", 0) for entry in schedule]
+    longest = max((length for length in lengths if isinstance(length, int)), default=0)
     engine = args["vllm_max_model_length"]
     if args["use_vllm"] and engine is not None and engine < longest:
         findings.at(
@@ -224,7 +227,9 @@ def _check_sft(stage: StageSpec, args: Args, findings: Findings) -> None:
             f"at least {stop:g}",
         )
     if not args.written("max_length"):
-        findings.note(f"{stage.name}: max_length is TRL's default of {args['max_length']} tokens; longer rows are lost")
+        findings.note(
+            f"{stage.name}: max_length is TRL's default of {args['max_length']} tokens; longer rows are lost"
+        )
 
 
 def _check_merge(stage: StageSpec, findings: Findings) -> None:
