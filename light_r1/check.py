@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from light_r1.check_args import check_args
@@ -68,7 +68,21 @@ def inspect(path: str | Path, overrides: Sequence[str] = (), *, world_size: int 
     recipe, problems = read_recipe(path, overrides)
     findings = check_recipe(recipe, world_size=world_size)
     every = [*problems, *(problem for problem in findings.problems if problem not in problems)]
-    return Checked(recipe, tuple(every), tuple(findings.notes))
+    return Checked(recipe, tuple(_told_once(every, recipe)), tuple(findings.notes))
+
+
+def _told_once(problems: Sequence[Problem], recipe: Recipe) -> list[Problem]:
+    """Join faults of several stages that were written once, in `defaults` or `model`."""
+    names = {stage.name for stage in recipe.stages}
+    groups: dict[Problem, tuple[Problem, list[str]]] = {}
+    for problem in problems:
+        name, dot, rest = problem.what.partition(".")
+        common = replace(problem, what=rest) if dot and name in names else problem
+        groups.setdefault(common, (problem, []))[1].append(name)
+    return [
+        replace(first, what=f"{first.what} (also in {', '.join(stages[1:])})") if len(stages) > 1 else first
+        for first, stages in groups.values()
+    ]
 
 
 def check_recipe(recipe: Recipe, *, world_size: int | None = None) -> Findings:
@@ -145,6 +159,8 @@ def check_dotted(dotted: str, key: str, findings: Findings) -> None:
 
 def _check_stage_model(stage: StageSpec, findings: Findings) -> None:
     model, key = stage.model, f"{stage.name}.model"
+    if stage.implicit:
+        return
     trains = stage.type in ("sft", "dpo", "grpo")
     if model.quantization and model.quantization.get("load_in_4bit") and model.quantization.get("load_in_8bit"):
         findings.at(f"{key}.quantization", "load_in_4bit and load_in_8bit exclude each other")

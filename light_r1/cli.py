@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from light_r1.errors import LightR1Error, RecipeError
+from light_r1.errors import LightR1Error, Problem, RecipeError
 
 _EXAMPLES = """examples:
   python -m light_r1.run recipes/tiny.yaml                      the whole curriculum, on a laptop
@@ -165,7 +165,7 @@ def _launch(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from light_r1.check import load_checked
 
-    problems = []
+    problems: list[Problem] = []
     for recipe in args.recipes:
         try:
             checked = load_checked(recipe, args.overrides)

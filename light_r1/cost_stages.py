@@ -151,7 +151,7 @@ def _grpo(work: Work) -> Estimate:
     args, rows = work.args, work.rows.count
     schedule = args["context_schedule"] or []
     steps = args["max_steps"]
-    if steps <= 0 and schedule and all("steps" in entry for entry in schedule):
+    if steps <= 0 and schedule and all(entry.get("steps") for entry in schedule):
         steps = sum(entry["steps"] for entry in schedule)
     if steps > 0:
         count = Amount(steps)
@@ -173,7 +173,7 @@ def _mean_context(schedule: list[dict[str, int]], steps: float) -> float:
     """Return the mean bound on completions over a context schedule; the last stage lasts to the end."""
     total, left = 0.0, steps
     for entry in schedule:
-        here = min(left, entry.get("steps", left))
+        here = min(left, entry.get("steps") or left)
         total += here * entry["max_completion_length"]
         left -= here
     return (total + left * schedule[-1]["max_completion_length"]) / max(1.0, steps)

@@ -113,8 +113,7 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
         if field.name not in ("path", "where", "files", "stages", "data", "evaluate")
     }
     plain = {
-        name: asdict(value) if hasattr(value, "__dataclass_fields__") else value
-        for name, value in values.items()
+        name: asdict(value) if hasattr(value, "__dataclass_fields__") else value for name, value in values.items()
     }
     plain["data"] = {name: asdict(source) for name, source in recipe.data.items()}
     plain["evaluate"] = asdict(recipe.evaluate) if recipe.evaluate else None
@@ -123,7 +122,7 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 
 
 def _places(root: Node) -> dict[str, Place]:
-    """Dotted key -> place; stages by their name, and once more as `stages.<name>`."""
+    """Dotted key -> place; stages by their name, with what `defaults` and `model` lend them, and as `stages.<name>`."""
     places: dict[str, Place] = {}
 
     def visit(node: Node, key: str) -> None:
@@ -133,9 +132,15 @@ def _places(root: Node) -> dict[str, Place]:
             visit(child, f"{key}.{name}" if key else name)
 
     visit(root, "")
-    stages = root.items.get("stages")
-    for name, node in (stages.items if stages is not None else {}).items():
+    stages, defaults, model = (root.items.get(key, Node({}, root.place)) for key in ("stages", "defaults", "model"))
+    for name, node in stages.items.items():
         visit(node, name)
+        kind = node.items["type"].value if "type" in node.items else None
+        if isinstance(kind, str) and kind in defaults.items:
+            visit(defaults.items[kind], name)
+        if "args" in defaults.items:
+            visit(defaults.items["args"], f"{name}.args")
+        visit(model, f"{name}.model")
     return places
 
 

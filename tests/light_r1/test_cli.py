@@ -10,7 +10,11 @@ import pytest
 from light_r1.cli import main, run_main
 
 ROOT = Path(__file__).parents[2]
-BAD = "name: bad\nmodel: {name_or_path: x/y}\nstages:\n  - {name: s, type: sft, data: none, args: {max_lenght: 5, seed: 1.5}}\n"
+BAD = """name: bad
+model: {name_or_path: x/y}
+stages:
+  - {name: s, type: sft, data: none, args: {max_lenght: 5, seed: 1.5}}
+"""
 
 
 @pytest.fixture
