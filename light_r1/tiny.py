@@ -1,13 +1,13 @@
 r"""The embedded curriculum: a world of word problems that a tiny model can climb in minutes on a CPU.
 
-Problem     Ann has 17 coins. Ben has 5 more than Ann. Cid has twice as many as Ben. How many coins does Cid have?
+Problem     Ann has 12 coins. Ben has 5 fewer than Ann. Cid has twice as many as Ben. How many coins does Cid have?
 Solution    <think>
-            Ann=17
-            Ben=17+5=22
-            Cid=22*2=44
+            Ann=12
+            Ben=12-5=7
+            Cid=7*2=14
             </think>
 
-            Cid has \boxed{44} coins.
+            Cid has \boxed{14} coins.
 
 Difficulty is the number of steps, the sentences that compare. Answered at once a problem of several steps is out of
 reach of a model of this size; written out it is a lookup and one sum a line. Longer problems than those trained do
@@ -25,7 +25,7 @@ that it is not even a training problem with other names.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -39,7 +39,7 @@ Split = Literal["train", "heldout"]
 
 _HELDOUT_SHARE = 8  # one in this many sequences of numbers and operations is held out
 _LARGEST_OPERAND = 9
-_LARGEST_NUMBER = 40
+_LARGEST_NUMBER = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def problems(
     seen: set[str] = set()
     while len(seen) < n:
         steps = _chain(rng, rng.randint(min_steps, max_steps))
-        names, thing = rng.sample(NAMES, len(steps) + 1), rng.choice(THINGS)
+        names, thing = _people(rng, len(steps) + 1), rng.choice(THINGS)
         problem = _problem(steps, names, thing)
         if problem in seen or _is_heldout(steps) != (split == "heldout"):
             continue
@@ -113,24 +113,28 @@ def problems(
 
 
 def drills(*, n: int, seed: int, sums: int = 8) -> Iterator[dict[str, Any]]:
-    """Yield exercises for the base model: plain sums and their results, without a story or a thought.
+    """Yield plain texts for the base model: running sums, without a story, a name or a thought.
 
-    Only the results are new in such a solution, so the loss is spent on them. In running text the numbers
-    themselves, which nothing can predict, would be most of it: that way sums take twice as many steps to learn.
+    A sum goes on with the result before it, so little else than operations and operands is left to chance: in
+    sums that have nothing to do with each other most of the loss is spent on numbers that nothing can predict.
 
     Args:
-        n: Number of exercises.
-        seed: The same seed gives the same exercises.
+        n: Number of texts.
+        seed: The same seed gives the same texts.
         sums: Sums in each.
 
     Yields:
-        Rows with `problem`, `solution` and `difficulty` (0).
+        Rows with `text`.
     """
     rng = Random(f"{seed}:drills")
     for _ in range(n):
-        steps = [_step(rng, rng.randint(0, _LARGEST_NUMBER)) for _ in range(sums)]
-        asked = "\n".join(step.sum.partition("=")[0] for step in steps)
-        yield {"problem": asked, "solution": "\n".join(step.sum for step in steps), "difficulty": 0}
+        yield {"text": "\n".join(step.sum for step in _chain(rng, sums))}
+
+
+def _people(rng: Random, count: int) -> tuple[str, ...]:
+    """Return neighbours in the alphabet, so that who comes next in a thought is no riddle of its own."""
+    first = rng.randrange(len(NAMES) - count + 1)
+    return NAMES[first : first + count]
 
 
 def _chain(rng: Random, length: int) -> list[Step]:
@@ -157,15 +161,15 @@ def _is_heldout(steps: list[Step]) -> bool:
     return int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4], "big") % _HELDOUT_SHARE == 0
 
 
-def _story(steps: list[Step], names: list[str], thing: str) -> str:
+def _story(steps: list[Step], names: Sequence[str], thing: str) -> str:
     first = f"{names[0]} has {steps[0].before} {thing}."
     return " ".join([first, *(f"{b} has {s.sentence}{a}." for s, a, b in zip(steps, names, names[1:], strict=False))])
 
 
-def _problem(steps: list[Step], names: list[str], thing: str) -> str:
+def _problem(steps: list[Step], names: Sequence[str], thing: str) -> str:
     return f"{_story(steps, names, thing)} How many {thing} does {names[-1]} have?"
 
 
-def _thought(steps: list[Step], names: list[str]) -> str:
+def _thought(steps: list[Step], names: Sequence[str]) -> str:
     lines = [f"{names[0]}={steps[0].before}", *(f"{name}={s.sum}" for name, s in zip(names[1:], steps, strict=True))]
     return "\n".join(lines)

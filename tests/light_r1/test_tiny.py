@@ -65,12 +65,12 @@ def test_a_short_answer_has_no_thought():
         assert verify(row["solution"], row["answer"]).correct
 
 
-def test_drills_are_true_and_ask_for_what_they_solve():
+def test_drills_are_true_and_go_on_with_the_result_before():
     for row in drills(n=50, seed=4, sums=6):
-        sums = [line.split("=") for line in row["solution"].splitlines()]
-        assert row["problem"].splitlines() == [asked for asked, _ in sums]
-        assert all(eval(asked) == int(result) for asked, result in sums)
+        sums = [line.split("=") for line in row["text"].splitlines()]
         assert len(sums) == 6
+        assert all(eval(asked) == int(result) for asked, result in sums)
+        assert [re.split(r"[-+*]", asked)[0] for asked, _ in sums[1:]] == [result for _, result in sums[:-1]]
 
 
 def test_no_heldout_problem_is_a_training_problem_with_other_names():
@@ -99,8 +99,8 @@ def test_steps_out_of_range_are_refused(steps):
 
 
 def test_any_text_survives_the_tokenizer(tiny_tokenizer):
-    rows = [*problems(n=100, seed=7, max_steps=8), *drills(n=20, seed=7)]
-    texts = [text for row in rows for text in (row["problem"], row["solution"])]
+    texts = [row[key] for row in problems(n=100, seed=7, max_steps=8) for key in ("problem", "solution")]
+    texts += [row["text"] for row in drills(n=20, seed=7)]
     for text in [*texts, "Größe ≤ 12\t%", "<think>\n\\boxed{1/2}\n\n</think>"]:
         assert tiny_tokenizer.decode(tiny_tokenizer.encode(text)) == text
 
