@@ -63,22 +63,19 @@ def difficulty(
 ) -> Iterator[Row | Dropped]:
     """Keep problems whose pass rate under a model lies in a window.
 
-    The pass rate comes from the rollout store, else `rate_column`, else the row's `responses` or `rollouts`
-    (items with `correct`; null is not judged and does not count), else `n_correct` and `n`, else `pass_rate`.
-    Adds `n_correct`, `n` (judged samples), `pass_rate` and its interval `pass_rate_low`, `pass_rate_high`.
-    Without bounds it only adds them. Other columns, published difficulties among them, pass through.
+    The pass rate comes from the rollout store, else `rate_column`, else the row's `responses` or `rollouts` (items
+    with `correct`; null is not judged), else `n_correct` and `n`, else `pass_rate`. Adds `n_correct`, `n` (judged
+    samples), `pass_rate`, `pass_rate_low`, `pass_rate_high` (its interval); without bounds it does no more.
 
     Args:
         rows: Problems.
-        preset: A paper's filter; options given next to it override it. `light-r1-stage1` and
-            `light-r1-stage2` need max_pass_rate, whose value the paper does not print.
+        preset: A paper's filter; options beside it override it. The light-r1 stages need max_pass_rate (unpublished).
         min_pass_rate: Lower bound.
         max_pass_rate: Upper bound.
         min_inclusive: Keep a rate equal to the lower bound (default true).
         max_inclusive: Keep a rate equal to the upper bound (default true).
         mixed: Drop problems whose samples are all right or all wrong (default false).
-        interval: What is compared with the bounds: the `point`; or the Wilson interval, kept if it `overlaps`
-            the window, or only if it lies `inside`.
+        interval: Compared with the bounds: the `point`, or the Wilson interval, which `overlaps` or is `inside`.
         confidence: Of the Wilson interval.
         min_n: Judged samples that a problem must have.
         rollouts: A rollout store (JSONL) to count from, matched by problem text.
@@ -100,32 +97,17 @@ def difficulty(
         low_score: The score is below min_score.
         high_score: The score is above max_score.
     """
-    given = {
-        "min_pass_rate": min_pass_rate,
-        "max_pass_rate": max_pass_rate,
-        "min_inclusive": min_inclusive,
-        "max_inclusive": max_inclusive,
-        "mixed": mixed,
-        "score_column": score_column,
-        "min_score": min_score,
-        "max_score": max_score,
+    given: dict[str, Any] = {"min_pass_rate": min_pass_rate, "max_pass_rate": max_pass_rate, "mixed": mixed}
+    given |= {"min_inclusive": min_inclusive, "max_inclusive": max_inclusive}
+    given |= {"score_column": score_column, "min_score": min_score, "max_score": max_score}
+    options = _with_preset(preset, {name: value for name, value in given.items() if value is not None})
+    shared: dict[str, Any] = {
+        "interval": interval,
+        "confidence": confidence,
+        "min_n": min_n,
+        "rate_column": rate_column,
     }
-    chosen = _with_preset(preset, {name: value for name, value in given.items() if value is not None})
-    names = {"low": "min_pass_rate", "high": "max_pass_rate", "mixed": "mixed"}
-    names |= {"low_inclusive": "min_inclusive", "high_inclusive": "max_inclusive"}
-    bounds = {field: chosen[name] for field, name in names.items() if name in chosen}
-    criteria = Criteria(
-        window=Window(**bounds),
-        interval=interval,
-        confidence=confidence,
-        min_n=min_n,
-        rated=bool(bounds) or rollouts is not None or rate_column is not None or "score_column" not in chosen,
-        stored=rollouts is not None,
-        rate_column=rate_column,
-        score_column=chosen.get("score_column"),
-        min_score=chosen.get("min_score"),
-        max_score=chosen.get("max_score"),
-    )
+    criteria = _criteria(options, stored=rollouts is not None, **shared)
     if rollouts is not None:
         rows = _with_counts(rows, store_counts(rollouts, model=model))
     return per_row(check_difficulty, rows, criteria=criteria)
@@ -160,6 +142,23 @@ class Criteria:
     max_score: float | None
 
 
+def _criteria(options: Mapping[str, Any], *, stored: bool, rate_column: str | None, **shared: Any) -> Criteria:
+    """Settle what is compared with what; rates are asked for unless only a score is to decide."""
+    names = {"low": "min_pass_rate", "high": "max_pass_rate", "mixed": "mixed"}
+    names |= {"low_inclusive": "min_inclusive", "high_inclusive": "max_inclusive"}
+    bounds = {field: options[name] for field, name in names.items() if name in options}
+    return Criteria(
+        window=Window(**bounds),
+        rated=bool(bounds) or stored or rate_column is not None or "score_column" not in options,
+        stored=stored,
+        rate_column=rate_column,
+        score_column=options.get("score_column"),
+        min_score=options.get("min_score"),
+        max_score=options.get("max_score"),
+        **shared,
+    )
+
+
 def check_difficulty(row: Row, *, criteria: Criteria) -> Row | Dropped:
     """Add a row's pass rate, and drop the row if it is outside the window; see `difficulty`."""
     if criteria.score_column is not None and (reason := _score_reason(row, criteria)):
@@ -171,9 +170,7 @@ def check_difficulty(row: Row, *, criteria: Criteria) -> Row | Dropped:
         return Dropped(row, "no_rollouts")
     if counts is None:
         if criteria.interval != "point" or criteria.min_n > 1:
-            raise DataToolsError(
-                f"{place_of(row)}: an interval or min_n needs counts; the row has only a rate"
-            )
+            raise DataToolsError(f"{place_of(row)}: an interval or min_n needs counts; the row has only a rate")
         reason = criteria.window.reason(rate)
         return Dropped(row, reason) if reason else {**row, "pass_rate": rate}
     low, high = wilson_interval(*counts, confidence=criteria.confidence)

@@ -127,9 +127,7 @@ def _run_step(
     return _kept(iter(step.run(_readable(step, rows, count, drop, on_error))), count, drop)
 
 
-def _kept(
-    results: Iterator[Row | Dropped], count: StepCount, drop: Callable[[Dropped], None]
-) -> Iterator[Row]:
+def _kept(results: Iterator[Row | Dropped], count: StepCount, drop: Callable[[Dropped], None]) -> Iterator[Row]:
     while True:
         try:
             result = next(results)

@@ -52,9 +52,7 @@ def dataset_shards(path: Path) -> list[Path]:
     splits = path / "dataset_dict.json"
     if splits.exists():
         names = json.loads(splits.read_text(encoding="utf-8"))["splits"]
-        raise DataToolsError(
-            f"{path}: holds several splits, name one: {', '.join(f'{path}/{n}' for n in names)}"
-        )
+        raise DataToolsError(f"{path}: holds several splits, name one: {', '.join(f'{path}/{n}' for n in names)}")
     state = path / "state.json"
     if not state.exists():
         return []

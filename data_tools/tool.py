@@ -215,19 +215,25 @@ def run_tool(
         for row in folded:
             kept.write(row)
     count = folded.counts[0]
-    report = Report(
-        tool=name,
-        options=_all_options(name, options or {}),
-        input=str(in_path),
-        output=str(out_path),
-        rows_in=count.rows_in + malformed.total(),
+    count.rows_in += malformed.total()
+    count.dropped += malformed
+    report = _report(count, str(in_path), str(out_path), _all_options(name, options or {}), start)
+    write_report(report_path, report)
+    return report
+
+
+def _report(count: StepCount, source: str, target: str, options: dict[str, Any], start: float) -> Report:
+    return Report(
+        tool=count.step,
+        options=options,
+        input=source,
+        output=target,
+        rows_in=count.rows_in,
         kept=count.kept,
-        dropped=dict(sorted((count.dropped + malformed).items())),
+        dropped=dict(sorted(count.dropped.items())),
         summary=count.summary,
         seconds=time.perf_counter() - start,
     )
-    write_report(report_path, report)
-    return report
 
 
 def canonical_rows(
