@@ -108,9 +108,8 @@ def difficulty(
         "rate_column": rate_column,
     }
     criteria = _criteria(options, stored=rollouts is not None, **shared)
-    if rollouts is not None:
-        rows = _with_counts(rows, store_counts(rollouts, model=model))
-    return per_row(check_difficulty, rows, criteria=criteria)
+    counted = rows if rollouts is None else _with_counts(rows, store_counts(rollouts, model=model))
+    return per_row(check_difficulty, counted, criteria=criteria)
 
 
 @dataclass(frozen=True, slots=True)
