@@ -100,14 +100,9 @@ def difficulty(
     given: dict[str, Any] = {"min_pass_rate": min_pass_rate, "max_pass_rate": max_pass_rate, "mixed": mixed}
     given |= {"min_inclusive": min_inclusive, "max_inclusive": max_inclusive}
     given |= {"score_column": score_column, "min_score": min_score, "max_score": max_score}
-    options = _with_preset(preset, {name: value for name, value in given.items() if value is not None})
-    shared: dict[str, Any] = {
-        "interval": interval,
-        "confidence": confidence,
-        "min_n": min_n,
-        "rate_column": rate_column,
-    }
-    criteria = _criteria(options, stored=rollouts is not None, **shared)
+    options = _with_preset(preset, given)
+    compared: dict[str, Any] = {"interval": interval, "confidence": confidence, "min_n": min_n}
+    criteria = _criteria(options, stored=rollouts is not None, rate_column=rate_column, **compared)
     counted = rows if rollouts is None else _with_counts(rows, store_counts(rollouts, model=model))
     return per_row(check_difficulty, counted, criteria=criteria)
 
@@ -141,7 +136,7 @@ class Criteria:
     max_score: float | None
 
 
-def _criteria(options: Mapping[str, Any], *, stored: bool, rate_column: str | None, **shared: Any) -> Criteria:
+def _criteria(options: Mapping[str, Any], *, stored: bool, rate_column: str | None, **compared: Any) -> Criteria:
     """Settle what is compared with what; rates are asked for unless only a score is to decide."""
     names = {"low": "min_pass_rate", "high": "max_pass_rate", "mixed": "mixed"}
     names |= {"low_inclusive": "min_inclusive", "high_inclusive": "max_inclusive"}
@@ -154,7 +149,7 @@ def _criteria(options: Mapping[str, Any], *, stored: bool, rate_column: str | No
         score_column=options.get("score_column"),
         min_score=options.get("min_score"),
         max_score=options.get("max_score"),
-        **shared,
+        **compared,
     )
 
 
@@ -219,7 +214,8 @@ def _with_counts(rows: Iterable[Row], counts: Mapping[str, tuple[int, int]]) -> 
 
 
 def _with_preset(preset: Preset | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a preset's options with the given ones on top."""
+    """Return a preset's options with the given ones (not None) on top."""
+    given = {name: value for name, value in given.items() if value is not None}
     missing = _UNPUBLISHED.get(preset or "")
     if missing and missing not in given:
         raise DataToolsError(
