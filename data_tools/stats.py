@@ -9,7 +9,7 @@ import hashlib
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def stats(
     rows: Iterable[Row],
     *,
     page: str,
-    texts: list[str] = ["problem", "solution", "answer"],  # noqa: B006  never changed
+    texts: list[str] = ["problem", "solution", "answer", "messages"],  # noqa: B006  never changed
     by: str = "source",
     examples: int = 5,
     seed: int = 0,
@@ -36,7 +36,7 @@ def stats(
     Args:
         rows: Rows.
         page: The HTML file to write; the picture gets the same name with .png.
-        texts: Columns whose lengths are shown; those that no row has are left out.
+        texts: Columns whose lengths are shown, text or messages; those that no row has are left out.
         by: The column that rows are counted by.
         examples: How many rows to show.
         seed: Of the choice of examples.
@@ -67,7 +67,7 @@ class Statistics:
     """What was counted.
 
     Args:
-        lengths: Column -> characters of each row that has the column as text.
+        lengths: Column -> characters of each row that has the column as text or messages.
         by: The column that rows are counted by.
         rows: Number of rows.
         groups: Value of `by` -> rows.
@@ -86,9 +86,9 @@ class Statistics:
         """Count a row."""
         self.rows += 1
         for column, lengths in self.lengths.items():
-            value = row.get(column)
-            if isinstance(value, str):
-                lengths.append(len(value))
+            length = _chars(row.get(column))
+            if length is not None:
+                lengths.append(length)
         if self.by in row:
             values = row[self.by] if isinstance(row[self.by], list) else [row[self.by]]
             self.groups.update(str(value) for value in values)
@@ -114,6 +114,15 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     last = len(ordered) - 1
     found = {name: round(ordered[round(share * last)], 4) for name, share in _QUANTILES.items()}
     return {"n": len(ordered), "mean": round(sum(ordered) / len(ordered), 4), **found}
+
+
+def _chars(value: Any) -> int | None:
+    """Return the length of a text, or of messages together; None for anything else."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) and "content" in item for item in value):
+        return sum(len(item["content"]) for item in value)
+    return None
 
 
 def _pass_rate(row: Row) -> float | None:

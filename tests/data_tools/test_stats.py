@@ -41,6 +41,15 @@ def test_the_report_holds_the_numbers(tmp_path):
     assert (tmp_path / "in.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
 
 
+def test_messages_are_measured_together(tmp_path):
+    turns = [{"role": "user", "content": "abc"}, {"role": "assistant", "content": "de"}]
+    stream = stats([{"messages": turns}, {"messages": []}, {"messages": [7]}], page=str(tmp_path / "page.html"))
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(stream)
+    assert end.value.value["chars"]["messages"]["n"] == 1 and end.value.value["chars"]["messages"]["max"] == 5
+
+
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=50))
 def test_quantiles_are_values_that_occur(values):
     found = quantiles(values)
