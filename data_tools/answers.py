@@ -15,6 +15,7 @@ from data_tools.units import UNIT_WORDS
 MAX_CHARS = 20_000
 """Of a longer prediction only the end is read: that is where the answer is."""
 _BARE = 300
+_NEAR_END = 2_500
 _WORD = re.compile(r"\\[A-Za-z]+(?:\s*\{[A-Za-z ]*\})?|[^\W\d_]+")
 _KNOWN_WORDS = (
     frozenset(FUNCTIONS) | frozenset(NUMBER_WORDS) | frozenset(SCALES) | UNIT_WORDS
@@ -53,7 +54,7 @@ def candidates(prediction: str) -> list[str]:
     if _is_bare(text):
         number = last_number(text) if _prose(text[:_BARE]) else ""
         return [text, number] if number else [text]
-    phrase = last_answer_phrase(text)
+    phrase = last_answer_phrase(text[-_NEAR_END:]) or last_answer_phrase(text)
     found = _in_sentence(phrase.content) if phrase else _in_sentence(text)
     if phrase and not found:
         return [phrase.content]

@@ -1,0 +1,289 @@
+"""The conventions of the verifier, its numbers on the shared cases, and that nothing hurts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import string
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_tools.verify import gold_answer, verify
+from tests.shared import shared_file
+
+RIGHT = [
+    # gold, prediction
+    ("\\frac{1}{2}", "0.5"),
+    ("\\dfrac12", "1/2"),
+    ("4\\frac12", "\\frac92"),
+    ("1000000", "1\\,000\\,000"),
+    ("1,234", "1234"),
+    ("1000.99", "1000,99"),
+    ("0.1\\overline{6}", "\\frac16"),
+    ("\\sqrt{12}", "2\\sqrt3"),
+    ("x^2+2x+1", "(x+1)^2"),
+    ("\\sqrt{x^2}", "|x|"),
+    ("\\ln 4", "2\\ln 2"),
+    ("e^{i\\pi}", "-1"),
+    ("\\cos(x)", "\\sin(90^{\\circ}-x)"),
+    ("\\tan^{-1} 1", "\\frac{\\pi}{4}"),
+    ("n!", "n(n-1)!"),
+    ("\\sum_{k=1}^n k", "\\binom{n+1}{2}"),
+    ("\\int_0^1 x\\,dx", "\\frac12"),
+    ("7^{100} \\bmod 5", "1"),
+    ("1,2,3", "3, 1 \\text{ and } 2"),
+    ("\\{1,2\\}", "2,1"),
+    ("(2,1),(1,2)", "(1,2),(2,1)"),
+    ("1 \\pm \\sqrt{19}", "1 + \\sqrt{19}, 1 - \\sqrt{19}"),
+    ("x = 2, x = -3", "-3, 2"),
+    ("x=5", "5"),
+    ("2x+3", "f(x)=2x+3"),
+    ("2x+4y=6", "x+2y=3"),
+    ("x \\geq 5", "5 \\leq x"),
+    ("x < 1", "-x > -1"),
+    ("x>5", "(5,\\infty)"),
+    ("0<x<1", "(0,1)"),
+    ("x \\ne 1", "(-\\infty,1)\\cup(1,\\infty)"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1,2)"),
+    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{bmatrix}1 & 2\\\\3 & 4\\end{bmatrix}"),
+    ("10\\%", "10"),
+    ("10\\%", "0.1"),
+    ("0.1", "10\\%"),
+    ("45", "45^\\circ"),
+    ("12 \\text{ cm}", "12"),
+    ("12 cm", "12\\text{ centimeters}"),
+    ("5 m/s", "5"),
+    ("\\$5.50", "5.5"),
+    ("4210_{5}", "4210"),
+    ("3:4", "6:8"),
+    ("\\text{(C)}", "C"),
+    ("C", "\\textbf{(C)}\\ 195"),
+    ("\\text{Evelyn}", "evelyn"),
+    ("\\text{eleven}", "11"),
+    ("2", "x = 1 + 1 = 2"),
+    ("\\frac{\\sqrt3}{3}", "\\frac{\\sqrt3}{3} \\approx 0.577"),
+    ("3.14159265358979", "\\pi"),
+    ("42", "So the answer is \\boxed{42}."),
+    ("42", "<think>it is \\boxed{41}</think> The answer is 42."),
+    ("2,3", "\\boxed{2} and \\boxed{3}"),
+    ("\\boxed{24}", "24"),
+    ("9360", "She saves $8,640 + $720 = $9,360\n\nTherefore, her salary will be $9,360."),
+]
+WRONG = [
+    ("\\frac{1}{2}", "\\frac{1}{3}"),
+    ("\\frac23", "0.67"),
+    ("\\frac23", "0.66667"),
+    ("\\pi", "3.14159"),
+    ("2.0001", "2"),
+    ("0.75", "75"),
+    ("50\\%", "5"),
+    ("\\sqrt{x^2}", "x"),
+    ("x^2+2x", "(x+1)^2"),
+    ("x^2", "t^2"),
+    ("x=5", "t=5"),
+    ("x>5", "t>5"),
+    ("x>5", "x<5"),
+    ("1,2,3", "1,2"),
+    ("(1,2)", "(2,1)"),
+    ("(1,2)", "\\{1,2\\}"),
+    ("[0,1)", "[0,1]"),
+    ("2x + z = 1", "1"),
+    ("a^2 + b = 0", "0"),
+    ("11010_2", "11010_3"),
+    ("12 cm", "12 m"),
+    ("100 \\mathrm{~N}", "100 \\mathrm{~t}"),
+    ("12:00", "1:00"),
+    ("3:4", "4:3"),
+    ("A", "B"),
+    ("Tuesday", "Monday"),
+    ("100!", "99!"),
+    ("n \\equiv 2 \\pmod 5", "n \\equiv 2 \\pmod 7"),
+    ("\\ln\\frac{1}{\\sqrt e}=-\\frac12", "\\ln\\frac{1}{e}=-\\frac12"),
+    ("2001^{2002^{2003}}", "2001^{2002}"),
+]
+
+
+@pytest.mark.parametrize(("gold", "prediction"), RIGHT)
+def test_same_answers_are_right(gold, prediction):
+    verdict = verify(prediction, gold)
+    assert verdict.correct, verdict
+    assert verdict.outcome == "right"
+
+
+@pytest.mark.parametrize(("gold", "prediction"), WRONG)
+def test_other_answers_are_wrong(gold, prediction):
+    verdict = verify(prediction, gold)
+    assert not verdict.correct
+    assert verdict.outcome == "wrong", verdict
+
+
+def test_what_cannot_be_read_is_said_and_not_scored_wrong():
+    assert verify("", "5").outcome == "unparsable"
+    assert verify("\\frac{1}{", "5").outcome == "unparsable"
+    assert verify("\\boxed{9^{9^{9^{9}}}}", "9^{9^{9^{8}}}").outcome == "unparsable"
+    assert verify("AZYUK2A", "2").outcome == "unparsable"
+    assert verify("5", "").outcome == "unparsable"
+    assert verify("5", []).outcome == "unparsable"
+
+
+def test_each_of_several_golds_is_right():
+    assert verify("\\boxed{7}", ["5", "7"]).correct
+    assert not verify("\\boxed{6}", ["5", "7"]).correct
+
+
+def test_gold_answer_takes_the_box_off():
+    assert gold_answer("so \\boxed{12}.") == "12"
+
+
+@pytest.mark.parametrize(
+    ("name", "accuracy", "false_positives"), [("verify_core", 0.97, 2), ("verify_mechanical", 0.985, 2)]
+)
+def test_accuracy_on_the_shared_cases(name, accuracy, false_positives):
+    rows = [json.loads(line) for line in shared_file(f"cases/{name}.jsonl").open(encoding="utf-8")]
+    wrong = [row for row in rows if verify(row["prediction"], row["gold"]).correct != row["expected"]]
+    assert len(wrong) <= (1 - accuracy) * len(rows)
+    assert sum(not row["expected"] for row in wrong) <= false_positives
+
+
+def test_traps_are_answered_at_once_and_right():
+    for line in shared_file("cases/verify_traps.jsonl").open(encoding="utf-8"):
+        row = json.loads(line)
+        started = time.process_time()
+        verdict = verify(row["prediction"], row["gold"])
+        assert time.process_time() - started < 1, row["id"]  # a hang, not a timing
+        assert row["expected"] is None or verdict.correct == row["expected"], row["id"]
+
+
+def test_nothing_is_executed(tmp_path):
+    target = tmp_path / "pwned"
+    for code in (f"__import__('os').system('touch {target}')", f"open('{target}','w')", "().__class__.__bases__[0]"):
+        assert not verify(code, "5").correct
+        assert not verify("5", code).correct
+    assert not target.exists()
+
+
+def test_threads_and_asyncio_give_the_verdicts_of_the_main_thread():
+    expected = [verify(prediction, gold).outcome for gold, prediction in RIGHT + WRONG]
+    found: dict[int, list[str]] = {}
+
+    def work(number):
+        found[number] = [verify(prediction, gold).outcome for gold, prediction in RIGHT + WRONG]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[number] == expected for number in range(4))
+
+    async def main():
+        jobs = (asyncio.to_thread(verify, prediction, gold) for gold, prediction in RIGHT + WRONG)
+        return [verdict.outcome for verdict in await asyncio.gather(*jobs)]
+
+    assert asyncio.run(main()) == expected
+
+
+_PIECES = [
+    *(
+        "\\frac",
+        "\\sqrt",
+        "{",
+        "}",
+        "(",
+        ")",
+        "[",
+        "]",
+        "\\{",
+        "\\}",
+        "^",
+        "_",
+        "!",
+        "|",
+        "&",
+        "\\\\",
+        ",",
+        "=",
+        "<",
+        "%",
+    ),
+    *(
+        "\\begin{pmatrix}",
+        "\\end{pmatrix}",
+        "\\text{",
+        "\\int",
+        "\\sum_{k=1}^{9}",
+        "\\lim",
+        "dx",
+        "\\pm",
+        "\\cup",
+        "$",
+    ),
+    *(
+        "\\boxed{",
+        "x",
+        "y",
+        "e",
+        "i",
+        "1",
+        "23",
+        "0.5",
+        "10^{9}",
+        "\\pi",
+        "sin",
+        "log",
+        "\\infty",
+        " ",
+        "/",
+        "+",
+        "-",
+        "*",
+    ),
+    *(
+        "\\degree",
+        "\\pmod",
+        "\\binom",
+        "\\overline{",
+        "and",
+        "cm",
+        "is",
+        "the answer is",
+        "####",
+        "\u2212",
+        "\u221a",
+        "½",
+    ),
+]
+ANY_TEXT = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.sampled_from(_PIECES), max_size=25).map("".join),
+    st.text(alphabet=string.printable, max_size=80),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_TEXT, ANY_TEXT)
+def test_any_two_texts_get_a_verdict(prediction, gold):
+    assert verify(prediction, gold).outcome in ("right", "wrong", "unparsable")
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=1_000)
+@given(ANY_TEXT, ANY_TEXT)
+def test_ten_thousand_texts_get_a_verdict_in_time(prediction, gold):
+    assert verify(prediction, gold).outcome in ("right", "wrong", "unparsable")
+
+
+@settings(max_examples=100, deadline=None)
+@given(ANY_TEXT.filter(str.strip))
+def test_a_text_equals_itself_or_cannot_be_read(text):
+    assert verify(text, text).outcome in ("right", "unparsable")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(-999, 999), st.integers(1, 99), st.integers(-999, 999), st.integers(1, 99))
+def test_fractions_agree_exactly_when_they_are_equal(a, b, c, d):
+    assert verify(f"\\frac{{{a}}}{{{b}}}", f"{c}/{d}").correct == (a * d == c * b)
