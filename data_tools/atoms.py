@@ -30,6 +30,7 @@ class Atoms:
         self.peek = tokens[0]
         self.depth = 0
         self.bars = 0
+        self.outward = False
         self.differentials: list[list[str]] = []
         self.units: list[str] = []
         self.unit_end = -1
@@ -116,7 +117,7 @@ class Atoms:
             minus = self.next().value == "-"
             found = self.script()
             return negate(found) if minus else found
-        found = self.atom()
+        found = self._number(mixed=False) if self.peek.kind == "num" else self.atom()
         return self.postfix(found) if self.at_any(frozenset("!")) else found
 
     def atom(self) -> Node:
@@ -136,11 +137,13 @@ class Atoms:
             raise LatexError(f"unexpected {value or 'end'!r}")
         return self._command()
 
-    def _number(self) -> Node:
+    def _number(self, *, mixed: bool = True) -> Node:
         try:
             found = literal(self.next().value)
         except ValueError as error:
             raise LatexError(str(error)) from error
+        if not mixed:
+            return found
         if self.peek == Token("cmd", "frac") and isinstance(found.args[0], int):
             return self._mixed(found)
         if self.take("_"):
@@ -201,11 +204,11 @@ class Atoms:
         return Node("call", ("abs", found))
 
     def _group(self, opening: str) -> Node:
-        bars, self.bars = self.bars, 0
+        bars, self.bars, outward, self.outward = self.bars, 0, self.outward, opening == "]"
         self.differentials.append([])
         found = self.items(frozenset(")]") if opening != "]" else frozenset("[]"))
         self.differentials.pop()
-        self.bars = bars
+        self.bars, self.outward = bars, outward
         closing = self.next().value
         if found.op == "list":
             return Node("tuple", (opening, closing, *found.args))

@@ -171,7 +171,9 @@ class _Parser(Atoms):
         return product_of(factors)
 
     def _ends_product(self, kind: str, value: str) -> bool:
-        return kind in ("eof", "end") or (kind != "sym" and value in _ENDS) or (value == "|" and self.bars > 0)
+        if kind in ("eof", "end") or (kind != "sym" and value in _ENDS):
+            return True
+        return (value == "|" and self.bars > 0) or (value == "[" and self.outward)
 
     def _divide(self, factors: list[Node]) -> None:
         behind_unit = self.at == self.unit_end
