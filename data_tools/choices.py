@@ -79,7 +79,7 @@ def without_label(answer: str) -> str:
     number = _NUMBER_LABEL.match(answer)
     if number:
         return number["number"] or number["bare"]
-    match = _LABEL.match(answer)
+    match = None if option_letter(answer) else _LABEL.match(answer)
     if not match:
         return answer
     return _EDGE.sub("", answer[match.end() :]).strip()

@@ -87,6 +87,7 @@ _ARITHMETIC = re.compile(
     r"(?:\\(?:cdot|times|frac|dfrac|tfrac|sqrt|binom|pi|left|right|div|circ|degree|%|,|!|ldots|dots|cdots)(?![a-zA-Z])"
     r"|\\[,!%]|[-+*/^!\d\s().{},\[\]|])+"
 )
+_APPLIED = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?\((?:\w|\*)+\)|\(\*+\)")
 _LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _OPERATION = re.compile(r"(?<=[\w)}\]!])\s*(?:[-+*/]|\\cdot|\\times|\\div)")
@@ -107,6 +108,16 @@ def statement_cues(statement: Statement, question: Question) -> list[str]:
     return cues
 
 
+def repeat_cues(count: int, places: int) -> list[str]:
+    """Cues of a value that stands in several places.
+
+    Args:
+        count: How many candidates have this value.
+        places: In how many statements they stand.
+    """
+    return [f"count:{min(count, 4)}", f"places:{min(places, 4)}"]
+
+
 def item_cues(statement: Statement, number: int, question: Question) -> list[str]:
     """Cues of one candidate of a statement."""
     items = statement.items
@@ -122,8 +133,12 @@ def item_cues(statement: Statement, number: int, question: Question) -> list[str
         cues.append("alone")
     cues += [f"before:{name}" for name, pattern in _BEFORE.items() if pattern.search(before)]
     cues += [f"after:{name}" for name, pattern in _AFTER.items() if pattern.search(after)]
-    if last and "answer" in text.lower():
-        cues.append("last-of-answer-sentence")
+    if "answer" in text.lower():
+        cues.append("last-of-answer-sentence" if last else "in-answer-sentence")
+    if last and statement.from_end == 0:
+        cues.append("very-last")
+    if last and any(cue.startswith("before:") for cue in cues):
+        cues.append("last-behind-words")
     cues += _name_cues(item, before, question)
     cues += _word_cues(item, before, after, text, question)
     cues += value_cues(item, question)
@@ -139,6 +154,8 @@ def _name_cues(item: Item, before: str, question: Question) -> list[str]:
     if equation.length > 2:
         cues.append("long-chain")
     left = maths_key(equation.left)
+    if _APPLIED.fullmatch(left):
+        cues.append(f"{question.kind}:left:applied")
     if not left:
         cues.append("left:none")
     elif left in question.targets:
@@ -181,6 +198,13 @@ def value_cues(item: Item, question: Question) -> list[str]:
     letters = set(_LETTER.findall(_COMMAND.sub(" ", answer)))
     if letters:
         cues.append("letters:known" if letters <= question.letters else "letters:new")
+        cues.append("letters:asked" if letters <= question.asked_letters else "letters:not-asked")
+    elif question.asked_letters:
+        cues.append("letters:missing")
+    if question.in_terms:
+        cues.append("in-terms:yes" if letters else "in-terms:no")
+    if _APPLIED.fullmatch(maths_key(answer)):
+        cues.append("applied")
     if len(answer) > 50:
         cues.append("long")
     return cues

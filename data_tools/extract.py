@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from data_tools.boxed import answer_phrases, boxed_spans, final_boxes, maths_spans, without_thinking
+from data_tools.boxed import boxed_spans, final_boxes, maths_spans, without_thinking
 from data_tools.candidates import statements
 from data_tools.choices import option_letter, read_choices, without_label
 from data_tools.columns import text
@@ -45,6 +45,11 @@ _LAST_LINE_LETTER = re.compile(r"(?:^|\n)[ \t*(]*(?P<letter>[A-Ja-j])[ \t*).]*$"
 _BOLD = re.compile(r"\*\*(?P<answer>[^*\n]{1,80})\*\*[ \t.]*$")
 _EMPTY = re.compile(r"(?:\s|\\(?:phantom|hspace)\{[^{}]*\}|[.,_?$])*")
 _NAME = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?")
+_ASKS_LETTER = re.compile(
+    r"\b(?:letter|correct\s+(?:option|choice|answer)|which\s+of\s+(?:the\s+)?(?:following|\w+\s+below))\b", re.IGNORECASE
+)
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_TEXT_COMMAND = re.compile(r"\b(?:and|or|cm|in|ft|mi|hours?|minutes?|degrees?|feet|inches|percent|cents)\b")
 _WORD = re.compile(r"[a-zA-Z]{2,}")
 _ZEROS = re.compile(r"0+(?=\d)\d+")
 
@@ -85,11 +90,11 @@ def extract_answer(solution: str, problem: str | None = None) -> Extraction:
     question = read_question(problem or "")
     if question.proof == "only":
         return Extraction(None, "proof", 0.9)
-    choices = read_choices(problem) if problem else {}
+    choices = _mapped_choices(problem) if problem else {}
     found = _from_hashes(body) or _from_boxes(body) or _from_label(body) or _from_option(body) or _from_bold(body)
     if found is None or found.answer is None:
         return _from_statements(body, question)
-    return Extraction(_finished(found.answer, choices), found.method, found.confidence)
+    return Extraction(_finished(found.answer, found.method, choices), found.method, found.confidence)
 
 
 def _from_hashes(body: str) -> Extraction | None:
@@ -172,10 +177,22 @@ def _from_bold(body: str) -> Extraction | None:
     return Extraction(_value_in(bold["answer"]), "bold", 0.85)
 
 
-def _finished(answer: str, choices: dict[str, str]) -> str:
+def _mapped_choices(problem: str) -> dict[str, str]:
+    """The options of a problem if a letter is to be replaced by its value: not where the letter or a text is asked."""
+    if _ASKS_LETTER.search(problem):
+        return {}
+    return {letter: value for letter, value in read_choices(problem).items() if not _is_text(value)}
+
+
+def _is_text(value: str) -> bool:
+    words = _WORD.findall(_TEXT_COMMAND.sub(" ", _COMMAND.sub(" ", value)))
+    return len(words) > 2 or not re.search(r"\d|\$|\\|^.$", value)
+
+
+def _finished(answer: str, method: str, choices: dict[str, str]) -> str:
     """An answer found by its mark, as it is handed out: letters as values, `x = 4` as `4`, `042` as `42`."""
     letter = option_letter(answer)
-    if letter:
+    if letter and (letter in answer or method != "box"):
         return choices.get(letter, letter)
     answer = tidy(answer.strip().strip("$")).rstrip(" .,;")
     if _ZEROS.fullmatch(answer):
@@ -187,7 +204,7 @@ def _finished(answer: str, choices: dict[str, str]) -> str:
 
 
 def _from_statements(body: str, question: Question) -> Extraction:
-    order = ranked(statements(body), question, length=len(body))
+    order = ranked(statements(body), question, solution=body)
     if not order:
         return Extraction(None, "nothing", 0.9)
     answer, probability = order[0]

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from data_tools.equations import equations
-from data_tools.statements import MASK, maths_key, masked, split_sentences
+from data_tools.statements import MASK, masked, maths_key, split_sentences
 
 Kind = Literal["count", "probability", "list", "function", "tuple", "closed", "other"]
 
@@ -27,8 +27,8 @@ _TARGET = re.compile(
     re.IGNORECASE,
 )
 _PROOF = re.compile(
-    r"\b(?:prove|show\s+(?:that|how)|proof|verify\s+that|demonstrate|justify|justification|disprove|exhibit|"
-    r"explain\s+why)\b|\bshow\s*[:,]|\bconstruct\s+(?:a|an|with)\b",
+    r"\b(?:prove|show\s+(?:that|how)|(?-i:proof)|verify\s+that|demonstrate|justify|justification|disprove|exhibit|"
+    r"explain\s+why)\b|(?:^|[.:;]\s+)show\s*[:,]|\bconstruct\s+(?:a|an|with)\b",
     re.IGNORECASE,
 )
 _VALUE = re.compile(
@@ -53,13 +53,71 @@ _CLOSED = re.compile(
     r"^(?:\([a-z\d]\)\s*)?(?:is|are|does|do|can|could|must|will)\s|\b(?:true\s+or\s+false|yes\s+or\s+no)\b",
     re.IGNORECASE,
 )
+_IN_TERMS = re.compile(
+    r"\bin\s+terms\s+of\b|\bas\s+a\s+function\s+of\b|\bfor\s+each\s+(?:positive\s+)?integer\b", re.IGNORECASE
+)
 _WORD = re.compile(r"[a-z]{3,}")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
 _STOP = frozenset(
-    "the and for that with are all such what how many find value determine compute this which there from has "
-    "have its can then given let number possible real answer must not into each than one two any following "
-    "will was were where when does their they exactly only also but both some thus hence therefore".split()
+    [
+        "the",
+        "and",
+        "for",
+        "that",
+        "with",
+        "are",
+        "all",
+        "such",
+        "what",
+        "how",
+        "many",
+        "find",
+        "value",
+        "determine",
+        "compute",
+        "this",
+        "which",
+        "there",
+        "from",
+        "has",
+        "have",
+        "its",
+        "can",
+        "then",
+        "given",
+        "let",
+        "number",
+        "possible",
+        "real",
+        "answer",
+        "must",
+        "not",
+        "into",
+        "each",
+        "than",
+        "one",
+        "two",
+        "any",
+        "following",
+        "will",
+        "was",
+        "were",
+        "where",
+        "when",
+        "does",
+        "their",
+        "they",
+        "exactly",
+        "only",
+        "also",
+        "but",
+        "both",
+        "some",
+        "thus",
+        "hence",
+        "therefore",
+    ]
 )
 
 
@@ -77,6 +135,8 @@ class Question:
         nouns: What is counted: "how many red balls" gives red and ball.
         numbers: Numbers that the problem states.
         letters: Single letters in the maths of the problem.
+        asked_letters: Those in the sentences that ask.
+        in_terms: The answer is wanted in terms of a letter.
     """
 
     kind: Kind
@@ -87,6 +147,8 @@ class Question:
     nouns: frozenset[str]
     numbers: frozenset[str]
     letters: frozenset[str]
+    asked_letters: frozenset[str]
+    in_terms: bool
 
 
 def content_words(text: str) -> frozenset[str]:
@@ -112,6 +174,7 @@ def read_question(problem: str) -> Question:
             for span in own[end - match.group().count(MASK) : end]:
                 targets |= _names(span)
     maths = " ".join(spans)
+    asked = " ".join(span for part in asking for span in spans[part.first : part.first + part.text.count(MASK)])
     return Question(
         kind=_kind(asking[-1].text if asking else "", spans),
         proof=_proof(text),
@@ -121,6 +184,8 @@ def read_question(problem: str) -> Question:
         nouns=frozenset().union(*(content_words(match[1]) for match in _COUNTED.finditer(words))),
         numbers=frozenset(_NUMBER.findall(problem)),
         letters=frozenset(_LETTER.findall(maths)),
+        asked_letters=frozenset(_LETTER.findall(asked)),
+        in_terms=_IN_TERMS.search(text) is not None,
     )
 
 
@@ -134,9 +199,8 @@ def _names(span: str) -> set[str]:
 
 def _kind(sentence: str, spans: list[str]) -> Kind:
     lower = sentence.lower()
-    if "function" in lower or "polynomial" in lower:
-        if not _ONE_VALUE.search(sentence):
-            return "function"
+    if ("function" in lower or "polynomial" in lower) and not _ONE_VALUE.search(sentence):
+        return "function"
     if "probability" in lower or "chance" in lower:
         return "probability"
     if _COUNT.search(sentence):
