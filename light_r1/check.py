@@ -8,23 +8,26 @@ rows will be dropped) is a note, which the plan prints. Torch is not imported.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data_tools.columns import CANONICAL
 from light_r1.check_args import check_args
 from light_r1.check_data import check_data
-from light_r1.definitions import SourceError, find_definition, split_dotted
+from light_r1.check_model import check_dotted, check_model, check_stage_model
 from light_r1.errors import LightR1Error, Problem, RecipeError, did_you_mean
 from light_r1.findings import Findings
 from light_r1.recipe import read_recipe
-from light_r1.specs import ModelSpec, Recipe, SourceSpec, StageSpec
+from light_r1.specs import Recipe, SourceSpec, StageSpec
 from light_r1.stage_blocks import stage_type
 from light_r1.stages import load_stage
 
 _NEEDS_DATA = ("data", "sft", "dpo", "grpo")
 _NO_DATA = ("merge", "evaluate")
 _MODEL = "model"
+_RUN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +96,17 @@ def check_recipe(recipe: Recipe, *, world_size: int | None = None) -> Findings:
         world_size: Number of processes; the environment's `WORLD_SIZE`, else 1, if not given.
     """
     findings = Findings(recipe)
+    if not _RUN_NAME.match(recipe.name):
+        findings.at("name", f"{recipe.name!r} cannot name the run folder", "letters, digits, - _ and dots")
     _check_chat(findings)
-    _check_model(recipe.model, "model", findings)
+    check_model(recipe.model, "model", findings)
     _check_sources(findings)
     _check_evaluate(findings)
     _check_graph(findings)
     size = int(os.environ.get("WORLD_SIZE", "1")) if world_size is None else world_size
     for stage in recipe.stages:
         check_args(stage, findings, world_size=size)
-        _check_stage_model(stage, findings)
+        check_stage_model(stage, findings)
         _ask_stage(stage, findings)
     check_data(findings)
     return findings
@@ -121,51 +126,6 @@ def _check_chat(findings: Findings) -> None:
         findings.at("chat.think_tokens", f"has {list(chat.think_tokens)}", "an opening and a closing marker, or []")
     if chat.add_think_tokens and not chat.think_tokens:
         findings.at("chat.add_think_tokens", "there are no think_tokens to add")
-
-
-def _check_model(model: ModelSpec, key: str, findings: Findings) -> None:
-    if (model.name_or_path is None) == (model.init is None):
-        found = "has neither name_or_path nor init" if model.init is None else "has both name_or_path and init"
-        findings.at(key, found, "exactly one of them")
-    if model.init is not None:
-        _check_init(model.init, f"{key}.init", findings)
-    name = model.name_or_path
-    if name is not None and name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
-        findings.at(f"{key}.name_or_path", f"no folder {name}", "a model folder or a name on the hub")
-
-
-def _check_init(init: Mapping[str, object], key: str, findings: Findings) -> None:
-    for name in init:
-        if name not in ("tokenizer", "config"):
-            hint = did_you_mean(name, ("tokenizer", "config"))
-            findings.at(f"{key}.{name}", "no such key of init", "tokenizer and config", hint)
-    config = init.get("config")
-    if not isinstance(config, Mapping) or "model_type" not in config:
-        findings.at(f"{key}.config", "model_type is missing", "fields of a transformers config, with model_type")
-    tokenizer = init.get("tokenizer")
-    if not isinstance(tokenizer, str):
-        findings.at(f"{key}.tokenizer", "is missing", "module:function, or the name of a tokenizer")
-    elif ":" in tokenizer:
-        check_dotted(tokenizer, f"{key}.tokenizer", findings)
-
-
-def check_dotted(dotted: str, key: str, findings: Findings) -> None:
-    """Report a `module:name` that does not exist."""
-    try:
-        find_definition(*split_dotted(dotted))
-    except SourceError as error:
-        findings.at(key, f"{dotted} cannot be found: {error}", "module:function")
-
-
-def _check_stage_model(stage: StageSpec, findings: Findings) -> None:
-    model, key = stage.model, f"{stage.name}.model"
-    if stage.implicit:
-        return
-    trains = stage.type in ("sft", "dpo", "grpo")
-    if model.quantization and model.quantization.get("load_in_4bit") and model.quantization.get("load_in_8bit"):
-        findings.at(f"{key}.quantization", "load_in_4bit and load_in_8bit exclude each other")
-    if trains and model.quantization and not model.lora:
-        findings.at(f"{key}.quantization", "quantised weights cannot be trained", "a lora block beside it")
 
 
 def _check_sources(findings: Findings) -> None:
@@ -192,6 +152,10 @@ def _check_source(source: SourceSpec, key: str, findings: Findings) -> None:
             findings.at(f"{key}.path", f"no file {path} beside the recipe or in the current directory")
     if source.generator is not None:
         check_dotted(source.generator, f"{key}.generator", findings)
+    for column in source.columns if source.hub is not None else ():
+        if column not in CANONICAL:
+            hint = did_you_mean(column, CANONICAL)
+            findings.at(f"{key}.columns.{column}", "is no canonical column", ", ".join(CANONICAL), hint)
     if source.hub is not None and (source.hub.count("/") > 1 or source.hub.startswith((".", "/"))):
         findings.at(f"{key}.hub", f"{source.hub} is no name on the hub", "owner/name", "Use path: for files.")
 

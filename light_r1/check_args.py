@@ -7,11 +7,12 @@ hours later (a schedule longer than the run), or never (a clip bound without eff
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from light_r1.context import parse_stages
-from light_r1.errors import LightR1Error
-from light_r1.fields import REQUIRED, UNKNOWN
+from light_r1.errors import LightR1Error, did_you_mean
+from light_r1.fields import REQUIRED, UNKNOWN, table
 from light_r1.findings import Findings
 from light_r1.specs import StageSpec
 from light_r1.stage_blocks import stage_type
@@ -77,8 +78,42 @@ def _check_training(stage: StageSpec, args: Args, findings: Findings) -> None:
         )
     if args["save_only_model"]:
         findings.at(f"{name}.save_only_model", "a stage that was cut off could not resume", "false")
+    _check_keywords(args, name, findings)
     if args["warmup_steps"] >= 1 and args["warmup_steps"] != int(args["warmup_steps"]):
         findings.at(f"{name}.warmup_steps", f"is {args['warmup_steps']:g}", "whole steps, or a share below 1")
+
+
+_SCHEDULES = {
+    "linear": "get_linear_schedule_with_warmup",
+    "cosine": "get_cosine_schedule_with_warmup",
+    "cosine_with_restarts": "get_cosine_with_hard_restarts_schedule_with_warmup",
+    "polynomial": "get_polynomial_decay_schedule_with_warmup",
+    "inverse_sqrt": "get_inverse_sqrt_schedule",
+    "cosine_with_min_lr": "get_cosine_with_min_lr_schedule_with_warmup",
+    "cosine_warmup_with_min_lr": "get_cosine_with_min_lr_schedule_with_warmup_lr_rate",
+    "warmup_stable_decay": "get_wsd_schedule",
+}
+_SCHEDULE_GIVEN = ("optimizer", "num_warmup_steps", "num_training_steps", "last_epoch")
+_CHECKPOINTING = ("use_reentrant", "preserve_rng_state", "determinism_check", "early_stop", "debug")
+
+
+def _check_keywords(args: Args, name: str, findings: Findings) -> None:
+    """Check mappings that are passed on as keyword arguments, and the DeepSpeed file."""
+    function = _SCHEDULES.get(str(args["lr_scheduler_type"]))
+    if function is not None:
+        taken = [n for n in table(f"transformers.optimization:{function}").fields if n not in _SCHEDULE_GIVEN]
+        _check_names(args, "lr_scheduler_kwargs", name, taken, findings)
+    _check_names(args, "gradient_checkpointing_kwargs", name, _CHECKPOINTING, findings)
+    deepspeed = args["deepspeed"]
+    if isinstance(deepspeed, str) and not Path(deepspeed).is_file():
+        findings.at(f"{name}.deepspeed", f"no file {deepspeed}", "a DeepSpeed config", "Or leave it to accelerate.")
+
+
+def _check_names(args: Args, option: str, name: str, taken: Sequence[str], findings: Findings) -> None:
+    for key in args[option] if isinstance(args[option], Mapping) else ():
+        if key not in taken:
+            known = ", ".join(taken) or "none for this schedule"
+            findings.at(f"{name}.{option}.{key}", "no such argument", known, did_you_mean(key, taken))
 
 
 def _check_windows(values: Mapping[str, Any] | Sequence[Any], key: str, findings: Findings) -> None:

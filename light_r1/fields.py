@@ -11,7 +11,7 @@ config object is built before any weights are loaded and settles those.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -98,7 +98,8 @@ def table(dotted: str) -> Table:
         return _signature(module, node, dotted)
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return Table(dotted, _signature(module, statement, dotted).fields)
+            found = _signature(module, statement, dotted).fields
+            return Table(dotted, {name: replace(option, owner=node.name) for name, option in found.items()})
     return Table(dotted, _class_fields(module, node))
 
 
@@ -114,7 +115,9 @@ def keyword_only(dotted: str) -> Table:
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:
-    return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    # `strict` of huggingface_hub makes the configs of transformers dataclasses.
+    marks = [ast.unparse(decorator) for decorator in node.decorator_list]
+    return any("dataclass" in mark or mark.startswith("strict") for mark in marks)
 
 
 def _class_fields(module: Module, node: ast.ClassDef) -> dict[str, Field]:

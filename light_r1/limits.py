@@ -55,6 +55,11 @@ LIMITS: dict[str, Limit] = {
     "max_grad_norm": _NOT_NEGATIVE,
     "warmup_steps": _NOT_NEGATIVE,
     "num_train_epochs": _POSITIVE,
+    "stop_after_epochs": _POSITIVE,
+    "schedule_epochs": _POSITIVE,
+    "pacing_epochs": _NOT_NEGATIVE,
+    "curriculum_stages": _COUNT,
+    "max_drop_rate": _SHARE,
     "max_steps": Limit(-1),
     "gradient_accumulation_steps": _COUNT,
     "per_device_train_batch_size": _COUNT,
@@ -100,6 +105,12 @@ LIMITS: dict[str, Limit] = {
     "vllm_gpu_memory_utilization": _POSITIVE_SHARE,
     "vllm_tensor_parallel_size": _COUNT,
     "steps": _COUNT,
+    "sampling_batch_size": _COUNT,
+    # rewards
+    "max_len": _COUNT,
+    "cache": _COUNT,
+    "ngram": _COUNT,
+    "max_penalty": Limit(high=0),
     # sampling
     "n": _COUNT,
     "temperature": _NOT_NEGATIVE,
@@ -109,6 +120,9 @@ LIMITS: dict[str, Limit] = {
     "k": _COUNT,
     "batch_size": _COUNT,
     "per_question": _COUNT,
+    "rounds": _COUNT,
+    "min_rejected_tokens": _COUNT,
+    "max_rejected_tokens": _COUNT,
     # data
     "fraction": _POSITIVE_SHARE,
     "limit": _COUNT,
@@ -139,6 +153,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "GRPOConfig.vllm_model_impl": ("vllm", "transformers"),
     "GRPOConfig.vllm_importance_sampling_mode": (
         "token_truncate", "token_mask", "sequence_truncate", "sequence_mask",
+    ),
+    "BitsAndBytesConfig.bnb_4bit_quant_type": ("fp4", "nf4"),
+    "TrainingArguments.report_to": (
+        "all", "none", "azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "kubeflow",
+        "mlflow", "neptune", "swanlab", "tensorboard", "trackio", "wandb",
     ),
     "TrainingArguments.include_num_input_tokens_seen": ("all", "non_padding", "no", True, False),
     "TrainingArguments.log_level": ("detail", "debug", "info", "warning", "error", "critical", "passive"),

@@ -122,7 +122,7 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 
 
 def _places(root: Node) -> dict[str, Place]:
-    """Dotted key -> place; stages by their name, with what `defaults` and `model` lend them, and as `stages.<name>`."""
+    """Dotted key -> place; stages by name (with what `defaults` and `model` lend them), and as `stages.<name>`."""
     places: dict[str, Place] = {}
 
     def visit(node: Node, key: str) -> None:

@@ -81,9 +81,7 @@ def check_defaults(node: Node | None, faults: Faults) -> dict[str, Node]:
     valid = ["args", *stage_types()]
     for name, child in node.value.items():
         if name not in valid:
-            faults.at(
-                child, "no such default", expected="args or a stage type", hint=did_you_mean(name, valid)
-            )
+            faults.at(child, "no such default", expected="args or a stage type", hint=did_you_mean(name, valid))
         elif not isinstance(child.value, dict):
             faults.at(child, "is no mapping", expected="a mapping")
     kept = {name: child for name, child in node.value.items() if name in valid and child.items}
@@ -266,6 +264,9 @@ def _reward(node: Node, faults: Faults) -> Any:
         faults.at(name_node, f"no such reward ({error})", expected=", ".join(reward_names()), hint=hint)
         return FAULTY
     if name_node is node:
+        for parameter in parameters.fields.values():
+            if parameter.default is REQUIRED:
+                faults.at(node, f"{name} needs {parameter.name}", expected=f"{{name: {name}, {parameter.name}: ...}}")
         return name
     weight = Field("weight", FieldType(kinds=frozenset({"float"})), 1.0)
     open_table = Table(parameters.source, {"weight": weight, **parameters.fields}, parameters.open)

@@ -97,7 +97,7 @@ def check_field(node: Node, option: Field, faults: Faults) -> Any:
     if choices is not None:
         if kind.item is not None:
             kind = replace(kind, item=kind.item.with_choices(choices))
-        else:
+        if kind.item is None or "str" in kind.kinds:
             kind = kind.with_choices(choices)
     value = check_value(node, kind, faults)
     limit = limit_of(option.owner, option.name)

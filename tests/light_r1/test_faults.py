@@ -145,6 +145,22 @@ IN_RECIPES = [
         "an opening and a closing",
         line="think_tok.*<th",
     ),
+    fault(TINY, r"hidden_size: \d+", "hidden_size: 97", "97 does not split into"),
+    fault(TINY, r"num_key_value_heads: \d+", "num_key_value_heads: 4", "4 does not divide"),
+    fault(TINY, r"hidden_size: \d+", "hiden_size: 96", "Did you mean hidden_size?"),
+    fault(TINY, r"model_type: qwen2", "model_type: qwen99", "no model type qwen99"),
+    fault(R32, r"name: light_r1_32b", "name: ../elsewhere", "cannot name the run folder"),
+    fault(R32, r"attn_implementation: auto", "attn_implementation: flash", "flash is unknown"),
+    fault(R32, r"rewards: \[accuracy\]", "rewards: [cosine]", "cosine needs max_len"),
+    fault(R32, r"rewards: \[accuracy\]", "rewards: [accuracy, accuracy]", "names a reward twice"),
+    fault(R32, r"stop_after_epochs: 4", "output_dir: out", "cannot be set for a stage"),
+    fault(R32, r"stop_after_epochs: 4", "eval_strategy: steps", "there is no held-out data"),
+    fault(R32, r"stop_after_epochs: 4", "report_to: wandbb", "Did you mean wandb?"),
+    fault(R32, r"stop_after_epochs: 4", "deepspeed: zero9.json", "no file zero9.json"),
+    fault(RS, r"use_reentrant:", "use_reentrent:", "Did you mean use_reentrant?"),
+    fault(RS, r"min_lr_rate:", "min_lr_rat:", "Did you mean min_lr_rate?"),
+    fault(SKY, r"target_modules: all-linear", "target_modules: [q_proj, lm_head]", "lm_head cannot have an adapter"),
+    fault(SKY, r"lora:", "quantization: {bnb_4bit_quant_type: nf5}\n  lora:", "bnb_4bit_quant_type", "fp4, nf4"),
     # the file itself
     fault(
         R32, r"  dtype: bfloat16\n", "  dtype: bfloat16\n  dtype: float32\n", "duplicate key", line=r"dtype: float32"
