@@ -19,7 +19,7 @@ _MARK = re.compile(
 _EDGE = re.compile(r"^(?:\s|[$,;&~:]|\\\\|\\[ ,;:!&]|\\q?quad(?![a-zA-Z]))+|(?:\s|[$,;&~]|\\\\|\\[ ,;:!]|\\q?quad)+$")
 _LETTER = re.compile(
     rf"(?:\\Rightarrow|\\implies)?{_SPACE}\$?{_WRAP}?\{{?\s*\(?\s*{_WRAP}?\{{?\s*(?P<letter>[A-Ja-j])"
-    rf"\s*\}}?\s*\)?\s*\}}?\$?[.\s*]*"
+    rf"\s*\}}?\s*\)?\s*\}}?\$?[.,;\s*]*"
 )
 _LABEL = re.compile(
     rf"^{_SPACE}(?:{_WRAP}\{{?)?{_SPACE}\(\s*{_WRAP}?\{{?\s*(?P<letter>[A-J])\s*\}}?\s*\){_SPACE}\}}?{_SPACE}"

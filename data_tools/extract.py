@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from data_tools.asked_sum import asked_sum
 from data_tools.boxed import boxed_spans, final_boxes, maths_spans, without_thinking
 from data_tools.candidates import statements
 from data_tools.choices import option_letter, read_choices, without_label
@@ -25,21 +26,25 @@ from data_tools.tool import per_row
 
 LONGEST_TEXT = 200_000
 """Of a longer text only the end is read."""
-LEAST_CONFIDENCE = 0.45
+LEAST_CONFIDENCE = 0.42
 """Of an unmarked answer; below it `extract_answer` abstains. Chosen on the worked solutions of OlympiadBench."""
 
 _HASHES = re.compile(r"####[ \t]*(?P<answer>[^\n#]+?)[ \t]*(?=\n|$)")
 _LABELLED = re.compile(
-    r"(?:^|\n|(?<=[.!?)\d])[ \t])[ \t#>*]*(?:(?:the|final|correct|right)[ \t]+)*(?:answer|ans|a)\**[ \t]*"
-    r"(?:[:=：][ \t]*|is[ \t]*:?[ \t]+|[ \t]+(?=(?:option[ \t]+)?\(?[A-J]\)?[ \t.*]*(?:\n|$)))\**[ \t]*"
+    r"(?:^|\n|(?<=[.!?)\d])[ \t])[ \t#>*(]*(?:(?:the|final|correct|right)[ \t]+)*(?:answer|ans|(?-i:A)(?=[ \t]*:))\**"
+    r"[ \t]*(?:[:=：][ \t]*|is[ \t]*:[ \t]*|is,?[ \t]+(?=(?:option[ \t]+)?\(?[A-J]\)?[ \t.*)]*(?:\n|$))|"
+    r"[ \t]+(?=(?:option[ \t]+)?\(?[A-J]\)?[ \t.*)]*(?:\n|$)))\**[ \t]*"
     r"(?P<answer>[^\n]+?)[ \t]*(?=\n|$)",
     re.IGNORECASE,
 )
 _OPTION = re.compile(
-    r"\b(?:option|choice|answers?\s+(?:is|are|will\s+be|would\s+be|should\s+be)\s*(?:option|choice)?|it'?s|"
-    r"answer\s*[:=-]+\s*(?:option|choice)?)\s*[:-]?\s*"
-    r"\$?\(?(?P<letter>[A-J])\)?\$?(?=[\s.,;!*)]|$)(?!\s+(?-i:[a-z])|\s*[=+])",
+    r"\b(?:(?:option|choice)(?:\s+is)?|answers?\s+(?:is|are|will\s+be|would\s+be|should\s+be)\s*,?\s*(?:option|choice)?|"
+    r"it'?s|answer\s*[:=-]+\s*(?:option|choice)?)\s*[:-]?\s*"
+    r"(?:\$?\\?(?:text\w*\{)?\((?P<a>[A-J])\)|\$(?P<b>[A-J])\$|\**(?P<c>[A-J])(?=\s*(?:[.,;!*)]|\n|$|is\s)))",
     re.IGNORECASE,
+)
+_CHOICE_LAST = re.compile(
+    r"(?:\b(?:hence|so|thus|therefore)\b,?\s*(?:the\s+answer\s+is\s+)?\((?P<a>[A-J])\)|>>\s*(?P<b>[A-J])\s*$)", re.IGNORECASE
 )
 _LAST_LINE_LETTER = re.compile(r"(?:^|\n)[ \t*(]*(?P<letter>[A-Ja-j])[ \t*).]*$")
 _BOLD = re.compile(r"\*\*(?P<answer>[^*\n]{1,80})\*\*[ \t.]*$")
@@ -48,9 +53,11 @@ _NAME = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?")
 _ASKS_LETTER = re.compile(
     r"\b(?:letter|correct\s+(?:option|choice|answer)|which\s+of\s+(?:the\s+)?(?:following|\w+\s+below))\b", re.IGNORECASE
 )
+_ASKS_ALL = re.compile(r"\b(?:all|solutions|values|separated\s+by|find\s+the\s+\w+s)\b", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _TEXT_COMMAND = re.compile(r"\b(?:and|or|cm|in|ft|mi|hours?|minutes?|degrees?|feet|inches|percent|cents)\b")
 _WORD = re.compile(r"[a-zA-Z]{2,}")
+_EMPTY_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*\}")
 _ZEROS = re.compile(r"0+(?=\d)\d+")
 
 
@@ -60,8 +67,8 @@ class Extraction:
 
     Args:
         answer: The answer as text, or None where there is none to be sure of.
-        method: The route that found it (`hashes`, `box`, `majority of boxes`, `label`, `option`, `bold`, `ranked`),
-            or, without an answer, the reason: `empty`, `proof`, `unsure` or `nothing`.
+        method: The route that found it (`hashes`, `box`, `majority of boxes`, `label`, `option`, `bold`, `asked sum`, `ranked`),
+            or, without an answer, the reason: `empty`, `proof`, `empty box`, `unsure` or `nothing`.
         confidence: Estimated probability, 0 to 1, that the answer is right; it orders extractions.
     """
 
@@ -91,9 +98,14 @@ def extract_answer(solution: str, problem: str | None = None) -> Extraction:
     if question.proof == "only":
         return Extraction(None, "proof", 0.9)
     choices = _mapped_choices(problem) if problem else {}
-    found = _from_hashes(body) or _from_boxes(body) or _from_label(body) or _from_option(body) or _from_bold(body)
+    found = _from_hashes(body) or _from_boxes(body, question) or _from_label(body)
+    if found is None and (not problem or read_choices(problem)):
+        found = _from_option(body)
+    found = found or _from_bold(body)
     if found is None or found.answer is None:
-        return _from_statements(body, question)
+        return _from_statements(body, question, problem or "")
+    if found.method == "box" and question.proof == "too":
+        return Extraction(None, "proof", 0.6)
     return Extraction(_finished(found.answer, found.method, choices), found.method, found.confidence)
 
 
@@ -104,9 +116,9 @@ def _from_hashes(body: str) -> Extraction | None:
     return Extraction(found[-1]["answer"].strip(), "hashes", 0.99)
 
 
-def _from_boxes(body: str) -> Extraction | None:
+def _from_boxes(body: str, question: Question) -> Extraction | None:
     """The last group of boxes, unless an earlier value is boxed more often: then several solutions agree on it."""
-    last = [span for span in final_boxes(body) if not _EMPTY.fullmatch(span.content)]
+    last = _own_boxes(body, question)
     spans = [span for span in boxed_spans(body) if not _EMPTY.fullmatch(span.content)]
     if not last and not spans:
         return None
@@ -128,6 +140,16 @@ def _from_boxes(body: str) -> Extraction | None:
     return Extraction(final, "box", 0.7 + 0.29 * own / total)
 
 
+def _own_boxes(body: str, question: Question) -> list[Span]:
+    """The last box, with those it makes one answer with: joined by more than "or", where all values are asked."""
+    group = [span for span in final_boxes(body) if not _EMPTY.fullmatch(span.content)]
+    if len(group) < 2:
+        return group
+    between = body[group[-2].end : group[-1].start]
+    one_of = re.search(r"\bor\b|^[\s=$]*$", between) or not _ASKS_ALL.search(question.text)
+    return group[-1:] if one_of or len({_vote_key(span.content) for span in group}) == 1 else group
+
+
 def _vote_key(answer: str) -> str:
     key = maths_key(answer)
     return key.lstrip("0") or "0" if key.isdigit() else key
@@ -142,10 +164,10 @@ def _from_label(body: str) -> Extraction | None:
     if behind.strip():
         return None
     content = found[-1]["answer"].strip().strip("*").strip()
-    letter = _OPTION.match("option " + content.removeprefix("Option").removeprefix("option").strip())
-    if letter and len(content) < 12:
-        return Extraction(letter["letter"].upper(), "label", 0.97)
-    return Extraction(_value_in(content), "label", 0.95) if len(content) <= 120 else None
+    letter = option_letter(re.sub(r"^option\s+|\)+$", "", content, flags=re.IGNORECASE)) if len(content) < 12 else None
+    if letter:
+        return Extraction(letter, "label", 0.97)
+    return Extraction(_value_in(content), "label", 0.95) if len(content) <= 120 and content[0] not in ",.;" else None
 
 
 def _value_in(content: str) -> str:
@@ -163,9 +185,10 @@ def _from_option(body: str) -> Extraction | None:
     if letter:
         return Extraction(letter, "option", 0.95)
     tail = body[-300:]
-    said = list(_OPTION.finditer(tail))
-    if said and said[-1]["letter"].isupper():
-        return Extraction(said[-1]["letter"], "option", 0.9)
+    for pattern in (_OPTION, _CHOICE_LAST):
+        said = [letter for match in pattern.finditer(tail) for letter in match.groups() if letter]
+        if said and said[-1].isupper():
+            return Extraction(said[-1], "option", 0.9)
     line = _LAST_LINE_LETTER.search(tail)
     return Extraction(line["letter"].upper(), "option", 0.8) if line else None
 
@@ -186,7 +209,7 @@ def _mapped_choices(problem: str) -> dict[str, str]:
 
 def _is_text(value: str) -> bool:
     words = _WORD.findall(_TEXT_COMMAND.sub(" ", _COMMAND.sub(" ", value)))
-    return len(words) > 2 or not re.search(r"\d|\$|\\|^.$", value)
+    return len(words) > 2 or bool(re.search(r"[=<>]|\\[lg]eq?", value)) or not re.search(r"\d|\$|\\|^.$", value)
 
 
 def _finished(answer: str, method: str, choices: dict[str, str]) -> str:
@@ -194,7 +217,7 @@ def _finished(answer: str, method: str, choices: dict[str, str]) -> str:
     letter = option_letter(answer)
     if letter and (letter in answer or method != "box"):
         return choices.get(letter, letter)
-    answer = tidy(answer.strip().strip("$")).rstrip(" .,;")
+    answer = tidy(answer.strip().strip("$").replace(",\\!", ",")).rstrip(" .,;")
     if _ZEROS.fullmatch(answer):
         return answer.lstrip("0") or "0"
     parts = equations(answer) if "=" in answer and len(answer) < 200 else []
@@ -203,10 +226,16 @@ def _finished(answer: str, method: str, choices: dict[str, str]) -> str:
     return answer
 
 
-def _from_statements(body: str, question: Question) -> Extraction:
+def _from_statements(body: str, question: Question, problem: str) -> Extraction:
+    if _EMPTY_BOX.search(body):
+        return Extraction(None, "empty box", 0.9)
     order = ranked(statements(body), question, solution=body)
     if not order:
         return Extraction(None, "nothing", 0.9)
+    for answer, probability in order[:3]:
+        asked = asked_sum(problem, answer)
+        if asked:
+            return Extraction(asked, "asked sum", max(0.6, min(0.97, probability)))
     answer, probability = order[0]
     if probability < LEAST_CONFIDENCE:
         return Extraction(None, "unsure", 1.0 - probability)

@@ -137,6 +137,7 @@ class Question:
         letters: Single letters in the maths of the problem.
         asked_letters: Those in the sentences that ask.
         in_terms: The answer is wanted in terms of a letter.
+        text: The sentences that ask, maths as `MASK`.
     """
 
     kind: Kind
@@ -149,6 +150,7 @@ class Question:
     letters: frozenset[str]
     asked_letters: frozenset[str]
     in_terms: bool
+    text: str
 
 
 def content_words(text: str) -> frozenset[str]:
@@ -186,6 +188,7 @@ def read_question(problem: str) -> Question:
         letters=frozenset(_LETTER.findall(maths)),
         asked_letters=frozenset(_LETTER.findall(asked)),
         in_terms=_IN_TERMS.search(text) is not None,
+        text=words,
     )
 
 
