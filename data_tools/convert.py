@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+from data_tools.columns import text
 from data_tools.rows import DataToolsError, Dropped, Row, place_of
 from data_tools.tool import per_row
 
@@ -82,7 +83,7 @@ def convert_row(
     if to == "messages":
         return {"messages": [*prompt, _message("assistant", answers["completion"])], **rest}
     if as_messages:
-        replies = {name: [_message("assistant", text)] for name, text in answers.items()}
+        replies = {name: [_message("assistant", reply)] for name, reply in answers.items()}
         return {"prompt": prompt, **replies, **rest}
     if [message["role"] for message in prompt if message["role"] != "system"] != ["user"]:
         return Dropped(row, "several_turns")
@@ -95,9 +96,9 @@ def _conversation(row: Row, system: str | None, suffix: str) -> tuple[list[Messa
     answer = _answer(row, "solution")
     if messages and messages[-1]["role"] == "assistant":
         answer = messages.pop()["content"]
-    if not messages and row.get("problem"):
-        messages = [_message("user", row["problem"])]
-    own_system = row.get("system") if system is None else system
+    if not messages and row.get("problem") not in (None, ""):
+        messages = [_message("user", text(row, "problem"))]
+    own_system = text(row, "system") if system is None and row.get("system") is not None else system
     if own_system and messages:
         messages = [_message("system", own_system), *(m for m in messages if m["role"] != "system")]
     if not messages or messages[-1]["role"] != "user":

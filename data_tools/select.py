@@ -17,6 +17,7 @@ from typing import Any, Literal
 from data_tools.columns import missing_column, text
 from data_tools.rollouts import prompt_id
 from data_tools.rows import DataToolsError, Dropped, Row, Spool, place_of
+from data_tools.tool import malformed
 
 Selected = Generator[Row | Dropped, None, dict[str, Any]]
 
@@ -45,7 +46,11 @@ def segment(
     with Spool() as spool:
         count = total = 0
         for row in rows:
-            chars = len(text(row, column))
+            try:
+                chars = len(text(row, column))
+            except DataToolsError as error:
+                yield malformed(row, error)
+                continue
             spool.add({**row, "chars": chars})
             count, total = count + 1, total + chars
         mean = total / count if count else 0.0
@@ -85,9 +90,13 @@ def _balanced(rows: Iterable[Row], by: str, cap: int, seed: int) -> Selected:
     names: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     with Spool() as spool:
         for row in rows:
+            try:
+                rank, found = _rank(row, seed), _categories(row, by)
+            except DataToolsError as error:
+                yield malformed(row, error)
+                continue
             spool.add(row)
-            ranks.append(_rank(row, seed))
-            found = _categories(row, by)
+            ranks.append(rank)
             categories.append(names.setdefault(found, found))  # one tuple per kind, not per row
         room: Counter[Any] = Counter()
         full: dict[int, Any] = {}

@@ -17,6 +17,7 @@ from typing import Any
 from data_tools.pass_rates import count_correct
 from data_tools.rows import DataToolsError, Dropped, Row
 from data_tools.stats_page import write_page
+from data_tools.tool import malformed
 
 _QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 _SHOWN = ("id", "source", "problem", "answer", "pass_rate", "solution")
@@ -52,7 +53,11 @@ def _watched(
     found = Statistics({column: array("I") for column in texts}, by=by)
     chosen: list[tuple[int, int, Row]] = []  # a heap of the rows with the lowest draws, the highest on top
     for row in rows:
-        found.add(row)
+        try:
+            found.add(row)
+        except DataToolsError as error:
+            yield malformed(row, error)
+            continue
         entry = (-_draw(row, seed), -found.rows, {name: row[name] for name in _SHOWN if name in row})
         if examples > 0:
             (heapq.heappush if len(chosen) < examples else heapq.heappushpop)(chosen, entry)
@@ -83,7 +88,12 @@ class Statistics:
     examples: list[Row] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
-        """Count a row."""
+        """Count a row.
+
+        Raises:
+            DataToolsError: If its counts of right samples are no counts; nothing of it is counted then.
+        """
+        rate = _pass_rate(row)
         self.rows += 1
         for column, lengths in self.lengths.items():
             length = _chars(row.get(column))
@@ -92,7 +102,6 @@ class Statistics:
         if self.by in row:
             values = row[self.by] if isinstance(row[self.by], list) else [row[self.by]]
             self.groups.update(str(value) for value in values)
-        rate = _pass_rate(row)
         if rate is not None:
             self.pass_rates.append(rate)
 

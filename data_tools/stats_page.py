@@ -41,7 +41,7 @@ def write_page(page: Path, found: Statistics) -> None:
     picture = to_png(draw_statistics(found))
     page.parent.mkdir(parents=True, exist_ok=True)
     page.with_suffix(".png").write_bytes(picture)
-    page.write_text(render_page(found, picture), encoding="utf-8")
+    page.write_text(render_page(found, picture), encoding="utf-8", errors="replace")
 
 
 def to_png(figure: Figure) -> bytes:
@@ -137,9 +137,14 @@ def _draw_groups(axes: Any, found: Statistics) -> None:
     rest = found.groups.total() - sum(count for _, count in top)
     bars = [*top, *([(f"{len(found.groups) - len(top)} others", rest)] if rest else [])][::-1]
     axes.barh(range(len(bars)), [count for _, count in bars], color=_BLUE)
-    # `$` would start maths, which matplotlib then fails to parse
-    axes.set_yticks(range(len(bars)), [name[:30].replace("$", r"\$") for name, _ in bars], fontsize=8)
-    axes.set(title=f"rows by {found.by}".replace("$", r"\$"))
+    axes.set_yticks(range(len(bars)), [_label(name) for name, _ in bars], fontsize=8)
+    axes.set(title=f"rows by {_label(found.by)}")
+
+
+def _label(name: str) -> str:
+    """Return a name that matplotlib can draw: `$` would start maths, and surrogates have no glyph."""
+    drawable = "".join(char if char.isprintable() else " " for char in name[:30])
+    return drawable.replace("$", r"\$")
 
 
 def draw_funnel(counts: Sequence[StepCount]) -> Figure:

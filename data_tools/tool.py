@@ -92,6 +92,23 @@ def per_row(check: Callable[..., Row | Dropped], rows: Iterable[Row], **options:
         yield result
 
 
+def malformed(row: Row, error: DataToolsError) -> Dropped:
+    """Return the row as dropped where errors are skipped, else raise; for tools that are not lifted by `per_row`.
+
+    Raises:
+        DataToolsError: The error, with the place of the row, if errors stop.
+    """
+    dropped = _malformed(row, error)
+    if _EXECUTION.get().on_error == "stop":
+        raise DataToolsError(str(dropped.match)) from error
+    return dropped
+
+
+def _malformed(row: Row, error: DataToolsError) -> Dropped:
+    message, place = str(error), place_of(row)
+    return Dropped(row, "malformed", message if place in message else f"{place}: {message}")
+
+
 def map_in_chunks(function: Callable[[Sequence[A]], Sequence[B]], items: Iterable[A], *, chunk: int) -> Iterator[B]:
     """Apply a function of a chunk where the surrounding `executing` block says: the one place where work leaves.
 
@@ -122,8 +139,7 @@ def _apply(check: Check, options: Mapping[str, Any], row: Row) -> Row | Dropped:
     try:
         return check(row, **options)
     except DataToolsError as error:
-        message, place = str(error), place_of(row)
-        return Dropped(row, "malformed", message if place in message else f"{place}: {message}")
+        return _malformed(row, error)
 
 
 def _apply_all(check: Check, options: Mapping[str, Any], rows: Sequence[Row]) -> list[Row | Dropped]:

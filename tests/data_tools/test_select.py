@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from data_tools.fold import fold, make_step
 from data_tools.rows import DataToolsError, Dropped, read_rows
 from data_tools.select import balance, segment
+from data_tools.tool import Execution, executing
 from tests.shared import shared_file
 
 
@@ -89,3 +90,14 @@ def test_what_cannot_be_balanced_is_named():
         list(balance([{"problem": "x", "source": "s"}], by="sourc", cap=1))
     with pytest.raises(DataToolsError, match="neither a category nor a list of tags"):
         list(balance([{"problem": "x", "meta": {"a": 1}}], by="meta", cap=1))
+
+
+def test_rows_that_cannot_be_read_are_dropped_where_errors_are_skipped():
+    rows = [{"problem": 7, "source": "s"}, {"problem": "x", "source": "s"}, {"source": "s"}]
+    with executing(Execution(on_error="skip")):
+        for results in (segment(rows), balance(rows, by="source", cap=5)):
+            found = list(results)
+            assert [item.reason for item in found if isinstance(item, Dropped)] == ["malformed"] * 2
+            assert [row["problem"] for row in found if not isinstance(row, Dropped)] == ["x"]
+    with pytest.raises(DataToolsError, match="must be text, found int"):
+        list(segment(rows))

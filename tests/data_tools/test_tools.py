@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from contextlib import suppress
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from data_tools import TOOLS
 from data_tools.__main__ import main
+from data_tools.columns import to_canonical
 from data_tools.fold import fold
 from data_tools.options import load_tool, tool_doc, tool_path
-from data_tools.rows import Dropped, read_rows, write_rows
-from data_tools.tool import canonical_rows
+from data_tools.rows import DataToolsError, Dropped, read_rows, write_rows
+from data_tools.tool import Execution, canonical_rows, executing
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 # What a tool needs, or what makes it drop something of the sample.
@@ -115,6 +117,34 @@ def test_function_fold_and_command_give_the_same_rows(tool, sample, tmp_path):
     assert [dict(row) for row in read_rows(tmp_path / "out.jsonl")] == kept
     written = [(item["reason"], item["row"]) for item in read_rows(tmp_path / "out.jsonl.dropped.jsonl")]
     assert written == [(item.reason, item.row) for item in dropped]
+
+
+ODD = [None, "", [], {}, 7, float("nan"), True, "x", ["a"], "\ud800", "\x00", "$" * 50, "\\boxed{" * 5]
+GOOD = {"problem": "What is 1+1?", "solution": "<think>a</think>It is \\boxed{2}.", "answer": "2", "prediction": "2"}
+GOOD |= {"source": "s", "n_correct": 1, "n": 2}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_no_value_of_any_type_ends_a_run_that_skips_errors(tool, tmp_path):
+    columns = (*GOOD, "messages", "responses", "pass_rate", "rejected", "system")
+    rows = [{}, GOOD, *({**GOOD, column: value} for column in columns for value in ODD)]
+    aside = []
+    with executing(Execution(on_error="skip")):
+        folded = fold(
+            canonical(rows),
+            [(tool, options_of(tool, tmp_path))],
+            on_dropped=lambda _, item: aside.append(item),
+            on_error="skip",
+        )
+        kept = list(folded)
+    assert len(kept) + len(aside) == folded.counts[0].rows_in
+    assert {item.reason for item in aside} <= {"malformed", *tool_doc(tool).drops}
+
+
+def canonical(rows):
+    for row in rows:
+        with suppress(DataToolsError):
+            yield to_canonical(row)
 
 
 def options_as_paths(tool, options):
