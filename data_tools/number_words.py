@@ -1,0 +1,80 @@
+"""Numbers written as words: `twenty-five`, `two hundred`, `third`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_UNIT_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+)
+_TEN_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_ORDINAL_WORDS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_UNITS = {word: value for value, word in enumerate(_UNIT_WORDS.split())}
+_TENS = {word: 10 * value for value, word in enumerate(_TEN_WORDS.split(), start=2)}
+_ORDINALS = {word: value for value, word in enumerate(_ORDINAL_WORDS.split(), start=1)}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_SUFFIXES = ("st", "nd", "rd", "th")
+
+
+def read_number_words(tokens: list[Any], make: Callable[[str, Any], Any]) -> list[Any]:
+    """Replace number words by numbers; ordinals become the number and the word `th`, as `4th` does.
+
+    Args:
+        tokens: Objects with `text` and `kind`.
+        make: Builds such an object from text and kind.
+
+    Returns:
+        The tokens; runs such as `two hundred five` and `twenty - five` have become one.
+    """
+    found: list[Any] = []
+    position = 0
+    while position < len(tokens):
+        token = tokens[position]
+        if token.kind != "word" and token.kind != "number":
+            found.append(token)
+            position += 1
+        elif token.kind == "word" and token.text in _ORDINALS:
+            found += [make(str(_ORDINALS[token.text]), "number"), make("th", "word")]
+            position += 1
+        elif token.text in _SUFFIXES and found and found[-1].kind == "number":
+            found.append(make("th", "word"))
+            position += 1
+        else:
+            value, length = _cardinal(tokens, position)
+            found.append(make(str(value), "number") if length else token)
+            position += length or 1
+    return found
+
+
+def _cardinal(tokens: list[Any], start: int) -> tuple[int, int]:
+    """Return the value of the number words from a position on, and how many tokens they take (0: none)."""
+    total = current = 0
+    position, length = start, 0
+    last = 0
+    while position < len(tokens):
+        word = tokens[position].text
+        if tokens[position].kind != "word":
+            joined = word == "-" and 20 <= last <= 90 and position + 1 < len(tokens)
+            if joined and 0 < _UNITS.get(tokens[position + 1].text, 0) < 10:
+                position += 1
+                continue
+            break
+        if word in _UNITS and (not length or last >= 100 or (last >= 20 and 0 < _UNITS[word] < 10)):
+            last = _UNITS[word]
+            current += last
+        elif word in _TENS and (not length or last >= 100):
+            last = _TENS[word]
+            current += last
+        elif word in _SCALES and current and last < _SCALES[word]:
+            last = _SCALES[word]
+            if last == 100:
+                current *= 100
+            else:
+                total, current = total + current * last, 0
+        else:
+            break
+        position += 1
+        length = position - start
+    return total + current, length

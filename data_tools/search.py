@@ -1,0 +1,136 @@
+"""Pairs of near vectors: exact by blocked matrix products, by an HNSW index where those would take hours.
+
+The exact search multiplies blocks of the upper triangle in bfloat16 where the processor does that natively and
+computes what lies near the threshold again in float32, so its result is that of float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+Indices = np.ndarray[Any, np.dtype[np.integer[Any]]]
+
+EXACT_UP_TO = 200_000
+_BLOCK = 4096
+_BF16_ERROR = 0.01  # of a dot product of unit vectors whose entries are rounded to 8 bits; twice the largest seen
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of rows.
+
+    Args:
+        left: Smaller row number of each pair, shape (pairs,).
+        right: Larger row number of each pair, shape (pairs,).
+        cosine: Their cosine, shape (pairs,).
+    """
+
+    left: Indices
+    right: Indices
+    cosine: Vectors
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def __iter__(self) -> Iterator[tuple[int, int, float]]:
+        return zip(self.left.tolist(), self.right.tolist(), self.cosine.tolist(), strict=True)
+
+
+def similar_pairs(vectors: Vectors, threshold: float, *, exact_up_to: int = EXACT_UP_TO) -> Pairs:
+    """Return all pairs of rows whose cosine reaches a threshold.
+
+    Args:
+        vectors: Unit vectors, shape (rows, dimension).
+        threshold: Least cosine.
+        exact_up_to: More rows than this are searched with an HNSW index (`hnswlib`), which misses some pairs and
+            looks at 64 neighbours of each row at most.
+
+    Returns:
+        The pairs, each once, in order of row numbers.
+    """
+    found = _hnsw_pairs(vectors, threshold) if len(vectors) > exact_up_to else _exact_pairs(vectors, threshold)
+    order = np.lexsort((found.right, found.left))
+    return Pairs(found.left[order], found.right[order], found.cosine[order])
+
+
+def _exact_pairs(vectors: Vectors, threshold: float) -> Pairs:
+    blocks = _bf16_blocks if _bf16_pays(len(vectors)) else _float_blocks
+    lefts, rights, cosines = [], [], []
+    for left, right in blocks(vectors, threshold):
+        for start in range(0, len(left), 1 << 20):  # bounds the two gathered copies
+            a, b = left[start : start + (1 << 20)], right[start : start + (1 << 20)]
+            cosine = np.einsum("ij,ij->i", vectors[a], vectors[b])
+            sure = cosine >= threshold
+            lefts.append(a[sure])
+            rights.append(b[sure])
+            cosines.append(cosine[sure])
+    if not lefts:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    return Pairs(np.concatenate(lefts), np.concatenate(rights), np.concatenate(cosines))
+
+
+def _tiles(rows: int) -> Iterator[tuple[int, int]]:
+    for top in range(0, rows, _BLOCK):
+        for start in range(top, rows, _BLOCK):
+            yield top, start
+
+
+def _float_blocks(vectors: Vectors, threshold: float) -> Iterator[tuple[Indices, Indices]]:
+    for top, start in _tiles(len(vectors)):
+        tile = vectors[top : top + _BLOCK] @ vectors[start : start + _BLOCK].T
+        row, column = np.nonzero(tile >= threshold - 1e-5)
+        yield _above_diagonal(row, column, top, start)
+
+
+def _bf16_pays(rows: int) -> bool:
+    if rows < _BLOCK:  # not worth importing torch
+        return False
+    import torch
+
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _bf16_blocks(vectors: Vectors, threshold: float) -> Iterator[tuple[Indices, Indices]]:
+    import torch
+
+    halves = torch.from_numpy(vectors).to(torch.bfloat16)
+    limit = threshold - _BF16_ERROR
+    for top, start in _tiles(len(vectors)):
+        tile = halves[top : top + _BLOCK] @ halves[start : start + _BLOCK].T
+        row, column = torch.nonzero(tile >= limit, as_tuple=True)
+        yield _above_diagonal(row.numpy(), column.numpy(), top, start)
+
+
+def _above_diagonal(rows: Indices, columns: Indices, top: int, start: int) -> tuple[Indices, Indices]:
+    left, right = rows + top, columns + start
+    upper = left < right
+    return left[upper], right[upper]
+
+
+def _hnsw_pairs(vectors: Vectors, threshold: float, *, neighbours: int = 64) -> Pairs:
+    import hnswlib
+
+    rows, dimension = vectors.shape
+    neighbours = min(neighbours, rows)
+    index = hnswlib.Index(space="ip", dim=dimension)
+    index.init_index(max_elements=rows, ef_construction=100, M=16, random_seed=0)
+    index.set_ef(max(100, neighbours))
+    lefts, rights, cosines = [], [], []
+    for start in range(0, rows, 10_000):
+        index.add_items(vectors[start : start + 10_000], np.arange(start, min(start + 10_000, rows)))
+    for start in range(0, rows, 10_000):
+        found, distance = index.knn_query(vectors[start : start + 10_000], k=neighbours)
+        row, column = np.nonzero(distance <= 1 - threshold)
+        one, other = row + start, found[row, column].astype(np.int64)
+        apart = one != other
+        lefts.append(np.minimum(one, other)[apart])
+        rights.append(np.maximum(one, other)[apart])
+        cosines.append((1 - distance[row, column])[apart])
+    left, right, cosine = np.concatenate(lefts), np.concatenate(rights), np.concatenate(cosines)
+    _, first = np.unique(left * rows + right, return_index=True)
+    return Pairs(left[first], right[first], cosine[first].astype(np.float32))
