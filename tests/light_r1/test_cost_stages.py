@@ -44,7 +44,10 @@ def recipe(tmp_path_factory):
     return load_recipe(path)
 
 
-def of(recipe, name, rows=Amount(100), *, tokens=None, processes=1):
+HUNDRED = Amount(100)
+
+
+def of(recipe, name, rows=HUNDRED, *, tokens=None, processes=1):
     return estimate(Work(recipe.stage(name), recipe, RowsOf(rows, tokens), processes))
 
 
