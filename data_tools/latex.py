@@ -15,10 +15,12 @@ from typing import NamedTuple
 from data_tools.atoms import Atoms
 from data_tools.nodes import MINUS_ONE, Node, negate, power, product_of
 from data_tools.tokens import SCALES, LatexError, tokenize
-from data_tools.units import UNIT_LETTERS
+from data_tools.units import UNIT_LETTERS, UNITS
 
 MAX_DEPTH = 40
 MAX_CHARS = 2_000
+MAX_WORDS = 4
+"""Words that are no units, up to which a text behind a value says what is counted; with more it is prose."""
 _RELATIONS = frozenset(("=", "<", ">", "<=", ">=", "!=", "approx", "in", "equiv", "to", "=>", "->", "iff"))
 _SETS = frozenset(("cup", "cap", "setminus"))
 _CLOSERS = frozenset((")", "]", "}", "rbrace", "rangle", "rfloor", "rceil", "&", "\\"))
@@ -50,6 +52,8 @@ def _parse_cached(cleaned: str) -> Parsed | str:
         return "nested too deep"
     if parser.peek.kind != "eof":
         return f"unexpected {parser.peek.value!r}"
+    if sum(word not in UNITS for text in parser.units for word in text.split()) > MAX_WORDS:
+        return "free text"
     return Parsed(node, tuple(parser.units))
 
 
@@ -198,9 +202,10 @@ class _Parser(Atoms):
         if scale:
             factors.append(Node("num", (scale,)))
             return
-        self.units.append(word)
         if self.take("^"):
-            self.power()
+            exponent = self.script()
+            word += f"^{exponent.args[0]}" if exponent.op == "num" else ""
+        self.units.append(word)
         self.unit_end = self.at
 
     def _unit_letter(self) -> bool:

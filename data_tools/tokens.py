@@ -80,7 +80,7 @@ _KNOWN = frozenset(FUNCTIONS) | frozenset(_COMMANDS) | _GREEK | _MARKS | frozens
 _PRIMES = re.compile(r"\^\s*\{\s*(?:\\prime\s*)+\}|\^\s*\\prime(?![A-Za-z])|\\prime(?![A-Za-z])")
 _OPERATORS = {";": ",", "`": "'", "==": "=", ":=": "=", "/=": "!="}
 _TOKEN = re.compile(
-    r"(?P<num>\d+(?:\.\d+)?(?:(?:E[+-]?|e[+-]?)\d{1,4}(?![\w.{^]))?|\d+\.?|\.\d+)"
+    r"(?P<num>\d+(?:\.\d*)?(?:(?:E[+-]?|e[+-]?)\d{1,4}(?![\w.{^]))?|\.\d+)"
     r"|\\begin\s*\{(?P<begin>[a-zA-Z]+)\*?\}(?:\s*\{[lcr|\s]*\})?|\\end\s*\{(?P<end>[a-zA-Z]+)\*?\}"
     r"|(?P<row>\\(?=[-\d]))|\\text\s*\{(?P<text>[^{}]*)\}|\\(?P<cmd>[A-Za-z]+)|\\(?P<escaped>.)"
     r"|(?P<word>[A-Za-z]+)|(?P<op><=|>=|==|!=|/=|\*\*|->|=>|:=|[^\s\w]|_)",

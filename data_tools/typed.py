@@ -238,6 +238,8 @@ def _is_name(node: Node) -> bool:
     """Say whether a left side only names the value: `x`, `f(x)`, `AB`, `P(E)`, a text."""
     if holds(node, "text"):
         return True
+    if node.op == "tuple":
+        return all(item.op == "sym" for item in node.args[2:])
     if node.op == "mul":
         first = node.args[0]
         if first.op != "sym" or len(node.args) > 3:
@@ -268,8 +270,9 @@ def _compatible(left: Node, right: Node) -> bool:
     """Say whether two left sides name the same thing; `y` and `f(x)` are both the value of a function."""
     if left == right:
         return True
-    values = [node.op == "apply" or node == Node("sym", ("y",)) for node in (left, right)]
-    return all(values) and "apply" in (left.op, right.op)
+    if left.op == "apply":
+        left, right = right, left
+    return left == Node("sym", ("y",)) and right.op == "apply" and right.args[0] != "mark"
 
 
 def _agree_relations(left: Node, right: Node) -> bool:

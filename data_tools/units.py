@@ -26,6 +26,7 @@ UNIT_WORDS = frozenset(word for word in UNITS if len(word) > 1)
 UNIT_LETTERS = frozenset("mgshlLNJWVKCFA")
 """Letters that are units where they stand in text commands behind a number."""
 
+_POWER = re.compile(r"\^(\S+)")
 _WORD = re.compile(r"[A-Za-z]+")
 _FILLER = frozenset(("unit", "square", "squared", "cubic", "sq", "per", "of", "a", "an", "the"))
 
@@ -39,6 +40,9 @@ def canonical_units(texts: tuple[str, ...]) -> frozenset[str]:
 
 def units_agree(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
     """Say whether units do not contradict each other: one side may leave them out or say what is counted."""
+    powers = [{power for text in texts for power in _POWER.findall(text)} for texts in (left, right)]
+    if powers[0] and powers[1] and powers[0] != powers[1]:
+        return False
     first, second = canonical_units(left), canonical_units(right)
     if not first or not second or first & second:
         return True

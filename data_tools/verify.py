@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Literal
 
 from data_tools.answers import candidates, last_number, readings
+from data_tools.boxed import last_answer_phrase
 from data_tools.functions import TooLarge, Undefined, float_of
 from data_tools.latex import parse
 from data_tools.normalize import clean, numbers_agree, read_number, rounds_to, squashed
@@ -26,6 +27,8 @@ from data_tools.typed import agree
 from data_tools.units import units_agree
 
 Outcome = Literal["right", "wrong", "unparsable", "timeout"]
+MAX_GOLD = 300
+"""A longer gold text is a worked solution, of which the stated answer counts."""
 _MAX_TEXT = 20_000
 _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?\.?")
 _OPTION = re.compile(r"\(\s*([A-J])\s*\)|(?<![A-Za-z\\])([A-J])\s*(?:[).:]|\s[A-Za-z]{2,})")
@@ -87,8 +90,9 @@ def verify(prediction: str, gold: str | list[str]) -> Verdict:
 
 @lru_cache(maxsize=65_536)
 def gold_answers(gold: str) -> tuple[str, ...]:
-    """Return the bare answers of a gold text, which may itself be boxed, between dollars, or a sentence."""
-    return tuple(candidates(gold)) or (gold,)
+    """Return the bare answers of a gold text: all of it, unless it is long, boxed or says "the answer is"."""
+    stated = "box" in gold or len(gold) > MAX_GOLD or last_answer_phrase(gold) is not None
+    return (tuple(candidates(gold)) if stated else ()) or (gold,)
 
 
 def gold_answer(gold: str) -> str:

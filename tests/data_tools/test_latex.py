@@ -67,7 +67,7 @@ def test_structures(text, op, items):
 
 
 def test_units_stand_aside():
-    assert parse("5\\text{ cm}^2") == (Node("num", (5,)), ("cm",)) or parse("5\\text{ cm}^2").units == ("cm",)
+    assert parse("5\\text{ cm}^2") == (Node("num", (5,)), ("cm^2",))
     assert parse("5 m/s").units == ("m", "s")
     assert parse("5m").units == ()
 

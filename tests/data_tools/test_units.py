@@ -22,6 +22,8 @@ def test_spellings_are_one_unit():
         (("apples",), ("green apples",), True),
         (("marbles",), ("balls",), True),  # what is counted is not a unit
         (("square inches",), ("inches",), True),
+        (("m^2",), ("m^3",), False),
+        (("m^2",), ("square m",), True),
     ],
 )
 def test_agreement(left, right, agree):
