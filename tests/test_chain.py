@@ -33,7 +33,7 @@ def manifests(folder: Path) -> dict[str, dict]:
 
 def results(folder: Path) -> dict[str, dict[str, float]]:
     """The numbers of each stage that say what came out, without those that say how fast."""
-    timed = ("runtime", "per_second", "step_time")
+    timed = ("runtime", "per_second", "step_time", "seconds")
     return {
         name: {key: value for key, value in manifest["metrics"].items() if not any(word in key for word in timed)}
         for name, manifest in manifests(folder).items()
