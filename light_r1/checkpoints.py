@@ -80,9 +80,7 @@ def _torn_shard(checkpoint: Path) -> str:
         if missing:
             return f"{', '.join(missing)} missing"
     latest = checkpoint / "latest"
-    if latest.exists() and not any(
-        (checkpoint / latest.read_text(encoding="utf-8").strip()).glob("*optim_states.pt")
-    ):
+    if latest.exists() and not any((checkpoint / latest.read_text(encoding="utf-8").strip()).glob("*optim_states.pt")):
         return f"DeepSpeed's folder {latest.read_text(encoding='utf-8').strip()!r} has no optimizer states"
     return ""
 

@@ -35,21 +35,15 @@ _PLACE = "a name or a place"
 
 INERT: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(
-            ("logging_steps", "logging_strategy", "logging_first_step", "log_on_each_node"), _LOGS
-        ),
+        **dict.fromkeys(("logging_steps", "logging_strategy", "logging_first_step", "log_on_each_node"), _LOGS),
         **dict.fromkeys(("log_level", "log_level_replica", "disable_tqdm", "report_to"), _LOGS),
         **dict.fromkeys(("log_completions", "num_completions_to_print", "log_unique_prompts"), _LOGS),
         **dict.fromkeys(("log_completions_hub_repo", "log_multimodal", "skip_memory_metrics"), _LOGS),
         **dict.fromkeys(("save_steps", "save_strategy", "save_total_limit"), _SAVES),
         **dict.fromkeys(("save_on_each_node", "enable_jit_checkpoint"), _SAVES),
-        **dict.fromkeys(
-            ("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo"), _HUB
-        ),
+        **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo"), _HUB),
         **dict.fromkeys(("hub_always_push", "hub_revision"), _HUB),
-        **dict.fromkeys(
-            ("dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor"), _LOADER
-        ),
+        **dict.fromkeys(("dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor"), _LOADER),
         **dict.fromkeys(("dataset_num_proc", "ddp_timeout"), _LOADER),
         **dict.fromkeys(("output_dir", "run_name", "project"), _PLACE),
         **dict.fromkeys(("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"), _PLACE),
@@ -89,9 +83,7 @@ def _require_stable(value: Any, key: str) -> None:
     if isinstance(value, dict):
         for name, inner in value.items():
             if not isinstance(name, str):
-                raise TypeError(
-                    f"{key or 'the mapping'}: the key {name!r} is not text, so it has no stable place"
-                )
+                raise TypeError(f"{key or 'the mapping'}: the key {name!r} is not text, so it has no stable place")
             _require_stable(inner, f"{key}.{name}" if key else name)
     elif isinstance(value, list | tuple):
         for position, inner in enumerate(value):
@@ -122,9 +114,7 @@ def without_inert(resolved: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(args, Mapping):
         picks_best = bool(args.get("load_best_model_at_end", False))
         kept["args"] = {
-            name: value
-            for name, value in args.items()
-            if name not in INERT or (picks_best and INERT[name] == _SAVES)
+            name: value for name, value in args.items() if name not in INERT or (picks_best and INERT[name] == _SAVES)
         }
     return kept
 
@@ -165,9 +155,7 @@ def file_hash(path: str | Path, *, cache: str | Path | None = None) -> str:
 
 def _files_below(folder: Path) -> list[Path]:
     files = (file for file in folder.rglob("*") if file.is_file())
-    return sorted(
-        file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
 
 
 def _combined(hashes: Mapping[str, str]) -> str:

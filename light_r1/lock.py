@@ -51,9 +51,7 @@ class Owner:
 def this_process() -> Owner:
     """Return the running process as an owner, from now."""
     started = psutil.Process().create_time()
-    return Owner(
-        socket.gethostname(), os.getpid(), started, datetime.now().astimezone().isoformat(timespec="seconds")
-    )
+    return Owner(socket.gethostname(), os.getpid(), started, datetime.now().astimezone().isoformat(timespec="seconds"))
 
 
 def is_alive(owner: Owner) -> bool:
@@ -126,8 +124,7 @@ def _refuse_if_held(path: Path, owner: Owner, me: Owner) -> None:
         )
     if is_alive(owner):
         raise RunDirError(
-            f"{path.parent} is in use by {owner}. "
-            "Wait for it, stop it, or give this run another name or output_dir."
+            f"{path.parent} is in use by {owner}. Wait for it, stop it, or give this run another name or output_dir."
         )
 
 

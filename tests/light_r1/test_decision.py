@@ -107,9 +107,7 @@ def test_cut_off_stage_with_other_settings_is_rerun_not_resumed(tmp_path):
     after = walk(tmp_path, edited("dpo.args.beta", 0.1))
     assert after["dpo"].action == "rerun"
     assert after["dpo"].checkpoint is None
-    assert not list((tmp_path / "dpo").glob("checkpoints/*")), (
-        "a checkpoint of another config could be picked"
-    )
+    assert not list((tmp_path / "dpo").glob("checkpoints/*")), "a checkpoint of another config could be picked"
 
 
 def test_rerun_of_a_rerun_back_to_the_old_settings(tmp_path):
@@ -187,9 +185,7 @@ def test_resume_with_another_effective_batch_is_refused_with_the_numbers(tmp_pat
     half = Batch(4, 1, 2)
     assert decide(stage, resolved, batch=half).action == "resume", "nothing is trained yet"
     write_checkpoint(stage.checkpoints, 10)
-    with pytest.raises(
-        RunDirError, match=r"batch of 16 = 8 processes x 1 .* with 8 = 4 processes x 1"
-    ) as caught:
+    with pytest.raises(RunDirError, match=r"batch of 16 = 8 processes x 1 .* with 8 = 4 processes x 1") as caught:
         decide(stage, resolved, batch=half)
     assert "product is 16 again" in str(caught.value)
     assert decide(stage, resolved).action == "resume", "a plan on another machine compares no sizes"

@@ -97,9 +97,7 @@ def test_every_ingredient_of_a_stage_counts(ingredient):
 def test_inert_args_do_not_count_but_the_same_key_elsewhere_does(name):
     args = {**BASE["args"], name: "anything"}
     assert stage_fingerprint({**BASE, "args": args}) == stage_fingerprint(BASE)
-    assert stage_fingerprint({**BASE, "model": {**BASE["model"], name: "anything"}}) != stage_fingerprint(
-        BASE
-    )
+    assert stage_fingerprint({**BASE, "model": {**BASE["model"], name: "anything"}}) != stage_fingerprint(BASE)
 
 
 def test_every_inert_name_is_a_field_and_has_a_reason():
@@ -221,9 +219,7 @@ def test_model_hash_of_a_large_file_sees_head_tail_and_size_without_reading_it_a
     for offset in (-1, -size // 2, 200 - size):  # the tail, the middle window, the head
         with file.open("r+b") as stream:
             stream.seek(offset, os.SEEK_END)
-            stream.write(
-                b"\x07" * 1 if offset == -1 else b"\x07" * (6 << 20) if offset == -size // 2 else b"\x07"
-            )
+            stream.write(b"\x07" * 1 if offset == -1 else b"\x07" * (6 << 20) if offset == -size // 2 else b"\x07")
         seen.add(model_folder_hash(tmp_path))
     assert len(seen) == 5
 

@@ -33,9 +33,7 @@ def holder(tmp_path):
 def test_second_run_is_refused_with_host_pid_and_start(tmp_path, holder):
     owner = json.loads((tmp_path / ".lock").read_text())
     with (
-        pytest.raises(
-            RunDirError, match=rf"in use by process {holder.pid} on {owner['host']}, since 20\d\d-"
-        ),
+        pytest.raises(RunDirError, match=rf"in use by process {holder.pid} on {owner['host']}, since 20\d\d-"),
         lock(tmp_path / ".lock"),
     ):
         pass
