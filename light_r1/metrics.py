@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, sqrt
+from random import Random
 from typing import Any
 
 
@@ -37,7 +38,7 @@ def mean_and_se(values: Sequence[float]) -> Estimate:
     n = len(values)
     if n == 0:
         raise ValueError("no questions to average over")
-    mean = sum(values) / n
+    mean = _mean(values)
     if n == 1:
         return Estimate(mean, 0.0, 1)
     variance = sum((value - mean) ** 2 for value in values) / (n - 1)
@@ -57,6 +58,58 @@ def paired_difference(after: Mapping[str, float], before: Mapping[str, float]) -
     return mean_and_se([after[key] - before[key] for key in shared])
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models on the same questions.
+
+    Args:
+        change: Mean difference and its standard error.
+        low: Lower end of the bootstrap interval of the mean difference.
+        high: Upper end.
+        better: Questions whose value rose.
+        worse: Questions whose value fell.
+    """
+
+    change: Estimate
+    low: float
+    high: float
+    better: int
+    worse: int
+
+
+def compare(
+    after: Mapping[str, float],
+    before: Mapping[str, float],
+    *,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models, question by question, with a percentile bootstrap over questions.
+
+    With few questions, or values all near 0 or 1, the differences are far from normal; the interval does not need
+    them to be.
+
+    Args:
+        after: Question -> value, e.g. `by_question` of `score_benchmark`.
+        before: The same of the model that it is held against.
+        level: Share of the draws inside the interval.
+        draws: How often the questions are drawn anew, with replacement.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: They have no question in common.
+    """
+    change = paired_difference(after, before)
+    differences = [after[key] - before[key] for key in sorted(after.keys() & before.keys())]
+    rng = Random(seed)
+    means = sorted(sum(rng.choices(differences, k=change.n)) / change.n for _ in range(draws))
+    cut = int(draws * (1 - level) / 2)
+    return Comparison(
+        change, means[cut], means[-1 - cut], sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+    )
+
+
 def pass_at_k(n: int, correct: int, k: int) -> float:
     """Return the unbiased estimate of the chance that one of k samples is right (Chen et al. 2107.03374, eq. 1).
 
@@ -74,7 +127,10 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def consensus(answers: Sequence[str | None], right: Sequence[bool]) -> float:
-    """Return whether the most frequent answer is right (cons@k); ties count by the share of right ones among them.
+    """Return whether the most frequent answer is right (cons@k).
+
+    Answers with equally many votes all win: the value is the share of right samples among theirs, as Light-R1's
+    evaluation counts it.
 
     Args:
         answers: Normalised answer of each sample; `None` where none was found, which wins no vote.
@@ -84,9 +140,9 @@ def consensus(answers: Sequence[str | None], right: Sequence[bool]) -> float:
     if not votes:
         return 0.0
     most = max(votes.values())
-    winners = [answer for answer, count in votes.items() if count == most]
-    is_right = {answer: ok for answer, ok in zip(answers, right, strict=True) if answer is not None}
-    return sum(is_right[winner] for winner in winners) / len(winners)
+    # A Counter gives 0 for `None`, which is no mode.
+    winning = [ok for answer, ok in zip(answers, right, strict=True) if votes[answer] == most]
+    return sum(winning) / len(winning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +177,31 @@ def score(questions: Sequence[Question], ks: Sequence[int]) -> dict[str, Any]:
         ks: Values of k for pass@k; those above n are left out.
 
     Returns:
-        `avg@n` with `se`, `pass@k` for each k, `cons@n`, `truncated` (share), `tokens` (mean), `unjudged` (share),
-        `questions`, `samples`.
+        `avg@n` with `se`, `pass@k` for each k and `cons@n`, each with its `_se`, `truncated` (share), `tokens`
+        (mean), `unjudged` (share), `questions`, `samples`.
+
+    Raises:
+        ValueError: There is no question, or they have different numbers of samples.
     """
-    n = len(questions[0].right)
+    counts = {len(question.right) for question in questions}
+    if len(counts) != 1:
+        raise ValueError(f"every question needs the same number of samples, found {sorted(counts)}")
+    n = counts.pop()
     average = mean_and_se([question.pass_rate for question in questions])
-    flat = [(q, i) for q in questions for i in range(n)]
     found: dict[str, Any] = {"questions": len(questions), "samples": n, f"avg@{n}": average.mean, "se": average.se}
+
+    def add(name: str, values: Sequence[float]) -> None:
+        estimate = mean_and_se(values)
+        found[name], found[f"{name}_se"] = estimate.mean, estimate.se
+
     for k in sorted({k for k in ks if k <= n}):
-        values = [pass_at_k(n, sum(value is True for value in q.right), k) for q in questions]
-        found[f"pass@{k}"] = mean_and_se(values).mean
-    found[f"cons@{n}"] = mean_and_se([consensus(q.answers, [v is True for v in q.right]) for q in questions]).mean
-    found["truncated"] = sum(not q.finished[i] for q, i in flat) / len(flat)
-    found["tokens"] = sum(q.tokens[i] for q, i in flat) / len(flat)
-    found["unjudged"] = sum(q.right[i] is None for q, i in flat) / len(flat)
+        add(f"pass@{k}", [pass_at_k(n, sum(value is True for value in q.right), k) for q in questions])
+    add(f"cons@{n}", [consensus(q.answers, [value is True for value in q.right]) for q in questions])
+    found["truncated"] = _mean([not finished for q in questions for finished in q.finished])
+    found["tokens"] = _mean([tokens for q in questions for tokens in q.tokens])
+    found["unjudged"] = _mean([value is None for q in questions for value in q.right])
     return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
