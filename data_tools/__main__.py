@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 2 when the input or the command is wrong (the reason is printed to stderr).
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if words else 2
     try:
+        if not words or words[0] in ("-h", "--help"):
+            print(_overview())
+            return 0 if words else 2
         arguments = _parse(words[0].replace("-", "_"), words[1:])
         report = run_tool(**arguments)
     except DataToolsError as error:
