@@ -8,6 +8,7 @@ and a second adapter on top of it behaves differently from what its author expec
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import is_flash_attn_2_available
 
@@ -36,8 +38,21 @@ def resolve_attention(name: str) -> str:
 
 def load_tokenizer(path: str | Path, **options: Any) -> PreTrainedTokenizerBase:
     """Load a tokenizer with a padding token that is not the end token where the vocabulary has a spare one."""
-    tokenizer = AutoTokenizer.from_pretrained(str(path), **options)
-    return with_pad_token(tokenizer)
+    return with_pad_token(_tokenizer_class(Path(path)).from_pretrained(str(path), **options))
+
+
+_AS_SAVED = ("PreTrainedTokenizerFast", "TokenizersBackend")
+
+
+def _tokenizer_class(folder: Path) -> Any:
+    """Return the class that loads a folder's tokenizer as it was saved.
+
+    Beside the config of some model types (qwen2 is one) `AutoTokenizer` of transformers 5 rebuilds the type's own
+    tokenizer from vocabulary and merges, and drops the saved pre-tokenizer without a word.
+    """
+    file = folder / "tokenizer_config.json"
+    saved = json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class") if file.exists() else None
+    return PreTrainedTokenizerFast if saved in _AS_SAVED else AutoTokenizer
 
 
 def with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -127,7 +142,7 @@ def add_think_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         The ids of the tokens that were not in the vocabulary before.
     """
     new = [token for token in tokens if token not in tokenizer.get_vocab()]
-    tokenizer.add_special_tokens({"additional_special_tokens": list(tokens)}, replace_additional_special_tokens=False)
+    tokenizer.add_tokens(list(tokens), special_tokens=True)
     if new and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=True)
     return [int(tokenizer.convert_tokens_to_ids(token)) for token in new]
