@@ -29,6 +29,7 @@ OPTIONS = {
     "filter_language": {"unsure": "drop"},
     "filter_length": {"max_length": 3000},
     "filter_repetition": {"max_share": 0.0, "ngram": 10},
+    "perturb": {"kind": "shuffle"},
     "segment": {"keep": "short"},
 }
 
