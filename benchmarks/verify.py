@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.verify shared/cases --rollouts shared/data/rollouts
 
 Both graders see the same pairs in turns of `TURN`, so that a busy machine slows both. Math-verify gets the set-up that
-scored best in earlier runs: bare answers between dollars, its LaTeX, expression and string extraction, and a limit of
+scored best in earlier runs: bare answers without delimiters between dollars, its LaTeX, expression and string extraction, and a limit of
 `PEER_LIMIT_S` seconds per call (its own is 5; on the traps that only makes it slower). Caches are warm for neither:
 each pair is seen once. `tables` returns the rows of the table for other benchmarks.
 """
@@ -29,12 +29,12 @@ SAMPLE = 1_500
 
 @dataclass(frozen=True)
 class Pair:
-    """A prediction with its gold answer, the right verdict where it is known, and both as bare answers."""
+    """A prediction with its gold answer, the right verdict where it is known, and whether it is a sentence."""
 
     prediction: str
     gold: str
     expected: bool | None
-    bare: tuple[str, str] | None = None
+    prose: bool = True
 
 
 @dataclass
@@ -62,8 +62,7 @@ def cases(path: Path) -> list[Pair]:
     found = []
     for line in path.open(encoding="utf-8"):
         row = json.loads(line)
-        bare = None if row.get("prose", True) else (row["prediction_bare"], row["gold_bare"])
-        found.append(Pair(row["prediction"], row["gold"], row["expected"], bare))
+        found.append(Pair(row["prediction"], row["gold"], row["expected"], prose=row.get("prose", True)))
     return found
 
 
@@ -101,10 +100,12 @@ def math_verify_grader() -> Callable[[Pair], bool]:
     def parsed(text: str) -> list[object]:
         return math_verify.parse(text, extraction_config=config, parsing_timeout=PEER_LIMIT_S)
 
+    def in_dollars(text: str) -> str:
+        return text if "$" in text or "boxed" in text else f"${text}$"
+
     def grade(pair: Pair) -> bool:
-        prediction, gold = (f"${text}$" for text in pair.bare) if pair.bare else (pair.prediction, pair.gold)
-        if not pair.bare and "$" not in gold and "\\boxed" not in gold:
-            gold = f"${gold}$"
+        prediction = pair.prediction if pair.prose else in_dollars(pair.prediction)
+        gold = in_dollars(pair.gold)
         return bool(math_verify.verify(parsed(gold), parsed(prediction), timeout_seconds=PEER_LIMIT_S))
 
     return grade

@@ -1,7 +1,7 @@
 """Verification in processes with a real deadline: a worker that hangs is killed and replaced.
 
 Rewards use it: whatever a model writes, a batch takes at most about `deadline_s` longer than its work, no thread is
-left behind and no rank stalls. Most pairs never reach a worker: what text and exact numbers decide is decided here.
+left behind and no rank stalls. `verify` is bounded by its own caps, so the deadline is a second lock, not the first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal
 
+from data_tools.answers import MAX_CHARS
 from data_tools.rows import DataToolsError
 from data_tools.verify import Verdict, verify
 
@@ -96,7 +97,7 @@ class VerifierPool:
                 if worker.job is None and waiting:
                     worker.job = waiting.popleft()
                     worker.started = monotonic()
-                    self._send(worker, (predictions[worker.job], golds[worker.job]))
+                    self._send(worker, (predictions[worker.job][-MAX_CHARS:], golds[worker.job]))
             for index, verdict in self._finished():
                 verdicts[index] = verdict
         return [verdict for verdict in verdicts if verdict is not None]
@@ -181,7 +182,7 @@ def _serve(pipe: Connection, parent: int) -> None:
 
     A killed parent does not end the pipe: workers forked later hold its other end too.
     """
-    verify("\\boxed{x+1}", "1+x")  # loads sympy before the first deadline runs
+    verify("\\boxed{x+1}", "1+x")  # fills caches before the first deadline runs
     pipe.send("ready")
     while os.getppid() == parent:
         try:

@@ -121,6 +121,60 @@ def test_other_answers_are_wrong(gold, prediction):
     assert verdict.outcome == "wrong", verdict
 
 
+# Pairs on which graders differ, with what is decided here; docs/verify.md gives the rule of each.
+DECIDED = [
+    ("2", "AZYUK2A", "unparsable"),
+    (
+        "$(\\begin{pmatrix}\\frac{1}{3}\\\\ \\frac{1}{5} \\end{pmatrix})$",
+        "$\\begin{pmatrix}0.33\\\\0.2 \\end{pmatrix}$",
+        "wrong",
+    ),
+    ("$(\\frac{3}{5},\\frac{8}{3}]$", "$(0.6,2.6667]$", "wrong"),
+    ("4.123105625617661", "$\\sqrt{17}$", "right"),
+    ("$4$", "$4\\sqrt{2}$", "wrong"),
+    ("$\text{13}$", "$13$", "right"),
+    ("$1 - \\frac{1}{\\mathrm{e}}$", "$1 + \\frac{1}{\\mathrm{e}}$", "wrong"),
+    ("$\\frac{1}{3}$", "0.3333$", "wrong"),
+    ("3.1416", "3.14159", "right"),
+    ("2.0001", "2", "wrong"),
+    ("0.75", "75", "wrong"),
+    ("", "", "unparsable"),
+    ("0", "", "unparsable"),
+    ("4, 10, -2", "10, 4, -2", "right"),
+    ("4, .1, 2", "0.1, 4, 2", "right"),
+    ("x + 1.414I", "x + \\sqrt2I", "wrong"),
+    ("1/3, 1.732, 3.1416", "\\frac13, \\sqrt3, \\pi", "wrong"),
+    ("125.663", "40\\pi", "right"),
+    ("[0.5, 1]", "\\begin{matrix} \\frac12 \\\\ 1 \\end{matrix}", "right"),
+    (
+        "\\begin{cases} a+b=0.5\\\\ a-b=1.732\\end{cases}",
+        "\\begin{cases} a+b=\\frac12 \\\\ a-b=\\sqrt3 \\end{cases}",
+        "wrong",
+    ),
+    ("[2^{\\frac{1}{2^{1000}}}, \\infty)", "[1,+\\infty)", "right"),
+    ("y = 2x + 3", "f(x) = 2x + 3", "right"),
+    ("$\\frac{\\sqrt{17}}{17}$", "$\frac{\\sqrt{17}}{17}$", "right"),
+    ("$\\frac{4\\sqrt{5}}{5}$", "$\frac{4\\sqrt{5}}{5}$", "right"),
+    ("5.4cents", "\\text{5.4 cents}", "right"),
+    ("42", "just 42", "right"),
+    ("answer", "an answer", "wrong"),
+    ("bc", "a b c", "wrong"),
+    ("$\\pi$", "$3.14159$", "wrong"),
+    ("4:30p..", "4:30", "wrong"),
+    ("10{,}000", "10000", "right"),
+]
+
+
+@pytest.mark.parametrize(("gold", "prediction", "outcome"), DECIDED)
+def test_disputed_pairs_are_decided_as_documented(gold, prediction, outcome):
+    assert verify(prediction, gold).outcome == outcome
+
+
+def test_every_disputed_pair_of_the_shared_file_is_decided():
+    rows = [json.loads(line) for line in shared_file("cases/verify_conventions.jsonl").open(encoding="utf-8")]
+    assert {(row["gold"], row["prediction"]) for row in rows} <= {(gold, text) for gold, text, _ in DECIDED}
+
+
 def test_what_cannot_be_read_is_said_and_not_scored_wrong():
     assert verify("", "5").outcome == "unparsable"
     assert verify("\\frac{1}{", "5").outcome == "unparsable"
