@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data_tools.rows import write_rows
+from light_r1.errors import DataError
+from light_r1.recipe import load_recipe
+from light_r1.sources import find_file, load_rows, source_hash
+from light_r1.specs import MixPart, SourceSpec
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"question": f"q{i}", "final": str(i)} for i in range(10)])
+    sources = {
+        "rows": SourceSpec(path=("rows.jsonl",), columns={"answer": "final"}),
+        "some": SourceSpec(path=("rows.jsonl",), fraction=0.3),
+        "first": SourceSpec(path=("rows.jsonl",), limit=4),
+        "mix": SourceSpec(mix=(MixPart("rows", 0.5), MixPart("first"))),
+        "made": SourceSpec(generator="light_r1.tiny:problems", options={"n": 3, "seed": 1, "max_steps": 3}),
+    }
+    base = load_recipe("smoke")
+    return replace(base, data=sources, path=tmp_path / "recipe.yaml", files=(tmp_path / "recipe.yaml",))
+
+
+def test_columns_are_mapped_and_detected(recipe):
+    assert load_rows(recipe, "rows")[3] == {"problem": "q3", "answer": "3"}
+
+
+def test_fraction_is_seeded_and_keeps_the_order(recipe):
+    rows = [row["problem"] for row in load_rows(recipe, "some")]
+    assert len(rows) == 3
+    assert rows == sorted(rows)
+    assert rows == [row["problem"] for row in load_rows(recipe, "some")]
+    others = {tuple(r["problem"] for r in load_rows(replace(recipe, seed=seed), "some")) for seed in range(8)}
+    assert len(others) > 1
+
+
+def test_limit_and_mixture(recipe):
+    assert [row["problem"] for row in load_rows(recipe, "first")] == ["q0", "q1", "q2", "q3"]
+    mixed = [row["problem"] for row in load_rows(recipe, "mix")]
+    assert len(mixed) == 5 + 4
+    assert mixed != sorted(mixed)
+
+
+def test_a_generator_is_called_with_its_options(recipe):
+    rows = load_rows(recipe, "made")
+    assert len(rows) == 3
+    assert {"problem", "solution", "answer"} <= set(rows[0])
+
+
+def test_the_hash_follows_content_and_settings_not_names(recipe, tmp_path):
+    first = source_hash(recipe, recipe.data["rows"])
+    assert first == source_hash(recipe, recipe.data["rows"])
+    assert first != source_hash(recipe, recipe.data["first"])
+    (tmp_path / "copy.jsonl").write_bytes((tmp_path / "rows.jsonl").read_bytes())
+    assert first == source_hash(recipe, replace(recipe.data["rows"], path=("copy.jsonl",)))
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"question": "more", "final": "1"}\n')
+    assert first != source_hash(recipe, recipe.data["rows"])
+    options = replace(recipe.data["made"], options={"n": 4, "seed": 1, "max_steps": 3})
+    assert source_hash(recipe, recipe.data["made"]) != source_hash(recipe, options)
+
+
+def test_a_missing_file_names_both_places(recipe, tmp_path):
+    with pytest.raises(DataError, match=r"nowhere.jsonl: no such file") as error:
+        find_file(recipe, "nowhere.jsonl")
+    assert str(tmp_path) in str(error.value)
+    assert str(Path.cwd()) in str(error.value)
