@@ -27,7 +27,11 @@ _WORDS: dict[str, Scalar] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
     ".nan": float("nan"), ".NaN": float("nan"), ".NAN": float("nan"),
 }  # fmt: skip
-_STANDARD_TAG = "tag:yaml.org,2002:"
+# Tags that plain values get by themselves; anything else was written to build an object.
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{name}"
+    for name in ("null", "bool", "int", "float", "str", "timestamp", "seq", "map", "merge", "value")
+}
 # The C parser gives the same events about ten times faster; PyYAML wheels carry it, source builds may not.
 _LOADER: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
@@ -165,7 +169,7 @@ class _Builder:
         if id(node) in self.open_ids:
             self.problems.append(Problem(str(place), "an alias contains itself"))
             return Node(None, place)
-        if not node.tag.startswith(_STANDARD_TAG):
+        if node.tag not in _PLAIN_TAGS:
             self.problems.append(Problem(str(place), f"the tag {node.tag} is not allowed", "a plain value"))
         if isinstance(node, yaml.ScalarNode):
             plain = not node.style  # None in Python, empty from the C parser
@@ -188,7 +192,7 @@ class _Builder:
                 self.problems.append(Problem(str(place), "a key is not a word", "a key of plain text"))
                 continue
             key = key_node.value
-            if key == "<<" and key_node.style is None:
+            if key == "<<" and not key_node.style:
                 merged.append(self.build(value_node, place))
             elif key in mapping:
                 first = mapping[key].place
