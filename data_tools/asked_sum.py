@@ -43,9 +43,7 @@ def _target_and_forms(problem: str) -> tuple[str, tuple[tuple[str, frozenset[str
     text, spans = masked(problem)
     keys = [maths_key(span) for span in spans]
     marks = [at for at, char in enumerate(text) if char == "\x01"]
-    asked = [
-        key for key, at in zip(keys, marks, strict=True) if _SUM.fullmatch(key) and _ASKS.search(text[:at])
-    ]
+    asked = [key for key, at in zip(keys, marks, strict=True) if _SUM.fullmatch(key) and _ASKS.search(text[:at])]
     if not asked:
         return "", ()
     wanted = frozenset(letter for _, letter in _TERM.findall(asked[-1]))

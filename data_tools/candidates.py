@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from data_tools.equations import Equation, equations
-from data_tools.statements import MASK, Sentence, maths_key, masked, split_sentences
+from data_tools.statements import MASK, Sentence, masked, maths_key, split_sentences
 
 FIRST, LAST, BETWEEN = 2, 7, 6
 HEAD_CHARACTERS, TAIL_CHARACTERS = 3_000, 9_000
@@ -35,7 +35,7 @@ _LABEL = re.compile(
     r"section|page|table|chapter|no\.?|positions?|way)\s*\(?$",
     re.IGNORECASE,
 )
-_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NUMBER_WORDS = {word: str(value) for value, word in enumerate(_WORDS)}
 _TIE = re.compile(r"\s*(?:,|;)?\s*(?:and|or|,|;)?\s*(?:also|perhaps|else)?\s*", re.IGNORECASE)
 _SET = re.compile(r"(?:\\left)?\\\{(?P<inner>[^{}|:]+)(?:\\right)?\\\}")

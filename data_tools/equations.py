@@ -25,7 +25,9 @@ _TOKEN = re.compile(
     r"|(?P<align>&)|\\[a-zA-Z]+|\\.|(?P<sign>[=<>,;])",
     re.DOTALL,
 )
-_ROW_BLOCKS = frozenset("aligned align split gathered gather array eqnarray equation alignedat multline".split())
+_ROW_BLOCKS = frozenset(
+    ["aligned", "align", "split", "gathered", "gather", "array", "eqnarray", "equation", "alignedat", "multline"]
+)
 _RELATIONS = {
     "leqslant": "<=",
     "leq": "<=",
@@ -116,9 +118,7 @@ def _pieces(content: str) -> list[tuple[str, str]]:
                 continue
             if text.strip() or mark not in _BREAKS or new in ("words", ","):
                 pieces.append((mark, text.strip()))
-                mark, text = new, ""
-            else:
-                mark, text = (new if new in _BREAKS or not pieces else new), ""
+            mark, text = new, ""
     pieces.append((mark, (text + content[at:]).strip()))
     return pieces
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from data_tools.asked_sum import asked_sum
-from data_tools.boxed import boxed_spans, final_boxes, maths_spans, without_thinking
+from data_tools.boxed import Span, boxed_spans, final_boxes, maths_spans, without_thinking
 from data_tools.candidates import statements
 from data_tools.choices import option_letter, read_choices, without_label
 from data_tools.columns import text
@@ -44,14 +44,16 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _CHOICE_LAST = re.compile(
-    r"(?:\b(?:hence|so|thus|therefore)\b,?\s*(?:the\s+answer\s+is\s+)?\((?P<a>[A-J])\)|>>\s*(?P<b>[A-J])\s*$)", re.IGNORECASE
+    r"(?:\b(?:hence|so|thus|therefore)\b,?\s*(?:the\s+answer\s+is\s+)?\((?P<a>[A-J])\)|>>\s*(?P<b>[A-J])\s*$)",
+    re.IGNORECASE,
 )
 _LAST_LINE_LETTER = re.compile(r"(?:^|\n)[ \t*(]*(?P<letter>[A-Ja-j])[ \t*).]*$")
 _BOLD = re.compile(r"\*\*(?P<answer>[^*\n]{1,80})\*\*[ \t.]*$")
 _EMPTY = re.compile(r"(?:\s|\\(?:phantom|hspace)\{[^{}]*\}|[.,_?$])*")
 _NAME = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?")
 _ASKS_LETTER = re.compile(
-    r"\b(?:letter|correct\s+(?:option|choice|answer)|which\s+of\s+(?:the\s+)?(?:following|\w+\s+below))\b", re.IGNORECASE
+    r"\b(?:letter|correct\s+(?:option|choice|answer)|which\s+of\s+(?:the\s+)?(?:following|\w+\s+below))\b",
+    re.IGNORECASE,
 )
 _ASKS_ALL = re.compile(r"\b(?:all|solutions|values|separated\s+by|find\s+the\s+\w+s)\b", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
@@ -67,8 +69,8 @@ class Extraction:
 
     Args:
         answer: The answer as text, or None where there is none to be sure of.
-        method: The route that found it (`hashes`, `box`, `majority of boxes`, `label`, `option`, `bold`, `asked sum`, `ranked`),
-            or, without an answer, the reason: `empty`, `proof`, `empty box`, `unsure` or `nothing`.
+        method: The route that found it (`hashes`, `box`, `majority of boxes`, `label`, `option`, `bold`, `asked sum`,
+            `ranked`), or, without an answer, the reason: `empty`, `proof`, `empty box`, `unsure` or `nothing`.
         confidence: Estimated probability, 0 to 1, that the answer is right; it orders extractions.
     """
 

@@ -27,8 +27,9 @@ _TARGET = re.compile(
     re.IGNORECASE,
 )
 _PROOF = re.compile(
-    r"\b(?:prove|show\s+(?:that|how)|(?-i:proof)|verify\s+that|demonstrate|justify|justification|disprove|exhibit|"
-    r"explain\s+why)\b|(?:^|[.:;]\s+)show\s*[:,]|\bconstruct\s+(?:a|an|with)\b",
+    r"\bwith\s+(?:full\s+)?(?:proof|justification)\b|\b(?:explain\s+why|disprove)\b|(?<!need\sto\s)\bprove\b"
+    r"|(?:^|[.:;,)*\n]\s*|\b(?:and|then|to|also|or|must|please|\(?[a-d1-4]\))\s+)"
+    r"(?:show\s+(?:that|how)|verify\s+that|demonstrate|justify)\b",
     re.IGNORECASE,
 )
 _VALUE = re.compile(
@@ -59,66 +60,12 @@ _IN_TERMS = re.compile(
 _WORD = re.compile(r"[a-z]{3,}")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LETTER = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])")
-_STOP = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "that",
-        "with",
-        "are",
-        "all",
-        "such",
-        "what",
-        "how",
-        "many",
-        "find",
-        "value",
-        "determine",
-        "compute",
-        "this",
-        "which",
-        "there",
-        "from",
-        "has",
-        "have",
-        "its",
-        "can",
-        "then",
-        "given",
-        "let",
-        "number",
-        "possible",
-        "real",
-        "answer",
-        "must",
-        "not",
-        "into",
-        "each",
-        "than",
-        "one",
-        "two",
-        "any",
-        "following",
-        "will",
-        "was",
-        "were",
-        "where",
-        "when",
-        "does",
-        "their",
-        "they",
-        "exactly",
-        "only",
-        "also",
-        "but",
-        "both",
-        "some",
-        "thus",
-        "hence",
-        "therefore",
-    ]
-)
+_STOP_WORDS = """
+the and for that with are all such what how many find value determine compute this which there from has
+have its can then given let number possible real answer must not into each than one two any following
+will was were where when does their they exactly only also but both some thus hence therefore
+"""
+_STOP = frozenset(_STOP_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
