@@ -2,15 +2,15 @@ r"""The embedded curriculum: a world of word problems that a tiny model can clim
 
 Problem     Ann has 12 coins. Ben has 5 fewer than Ann. Cid has twice as many as Ben. How many coins does Cid have?
 Solution    <think>
-            Ann=12
-            Ben=12-5=7
-            Cid=7*2=14
+            Ann has 12
+            Ben has 5 fewer: 12-5=7
+            Cid has twice as many: 7*2=14
             </think>
 
             Cid has \boxed{14} coins.
 
 Difficulty is the number of steps, the sentences that compare. Answered at once a problem of several steps is out of
-reach of a model of this size; written out it is a lookup and one sum a line. Longer problems than those trained do
+reach of a model of this size; written out it is a quotation and one sum a line. Longer problems than those trained do
 not come for free, which leaves room for a second, harder stage.
 
 The sources, for recipes:
@@ -52,11 +52,16 @@ class Step:
     after: int
 
     @property
-    def sentence(self) -> str:
-        """The comparison in words, between the two names."""
+    def phrase(self) -> str:
+        """The comparison in words, without what it compares to."""
         if self.operation == "*":
-            return "twice as many as " if self.operand == 2 else "three times as many as "
-        return f"{self.operand} {'more' if self.operation == '+' else 'fewer'} than "
+            return "twice as many" if self.operand == 2 else "three times as many"
+        return f"{self.operand} {'more' if self.operation == '+' else 'fewer'}"
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words, as it stands between the two names."""
+        return f"{self.phrase} {'as' if self.operation == '*' else 'than'} "
 
     @property
     def sum(self) -> str:
@@ -171,5 +176,6 @@ def _problem(steps: list[Step], names: Sequence[str], thing: str) -> str:
 
 
 def _thought(steps: list[Step], names: Sequence[str]) -> str:
-    lines = [f"{names[0]}={steps[0].before}", *(f"{name}={s.sum}" for name, s in zip(names[1:], steps, strict=True))]
+    first = f"{names[0]} has {steps[0].before}"
+    lines = [first, *(f"{name} has {s.phrase}: {s.sum}" for name, s in zip(names[1:], steps, strict=True))]
     return "\n".join(lines)

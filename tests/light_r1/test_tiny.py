@@ -55,8 +55,10 @@ def test_every_line_of_a_thought_is_true():
         value, _ = solve(row["problem"])
         thought = row["solution"].removeprefix("<think>\n").partition("\n</think>")[0]
         for line in thought.splitlines():
-            name, *sums = line.split("=")
+            name, said = line.split(" has ")
+            sums = said.rpartition(": ")[2].split("=")
             assert [eval(text) for text in sums] == [value[name]] * len(sums)
+            assert f"{name} has {said.partition(':')[0]}" in row["problem"]
 
 
 def test_a_short_answer_has_no_thought():
@@ -138,16 +140,17 @@ def test_a_saved_tokenizer_is_the_same_beside_a_qwen2_model(tiny_tokenizer, tmp_
 
 
 def test_worked_solutions_render_with_their_thought_and_fit(tiny_tokenizer):
-    chat = ChatFormat(tiny_tokenizer)
-    for row in problems(n=50, seed=9, min_steps=8, max_steps=8):
+    chat, tiny = ChatFormat(tiny_tokenizer), load_recipe("recipes/tiny.yaml")
+    longest = tiny.evaluate.benchmarks["hard"].options["max_steps"]
+    for row in problems(n=50, seed=9, min_steps=longest, max_steps=longest):
         assert chat.fault(row["solution"]) is None
         rendered = chat.render(row["problem"], row["solution"])
         text = tiny_tokenizer.decode(rendered.input_ids)
         assert text == (
             f"<|im_start|>user\n{row['problem']}<|im_end|>\n<|im_start|>assistant\n{row['solution']}<|im_end|>"
         )
-        assert len(rendered.input_ids) <= 256
-        assert len(rendered.completion_ids) <= 112
+        assert len(rendered.input_ids) <= tiny.stage("sft-stage2").args["max_length"]
+        assert len(rendered.completion_ids) <= tiny.evaluate.max_tokens
 
 
 def test_smoke_has_the_graph_of_tiny():
