@@ -7,6 +7,7 @@ the last formula, the last number. `readings` gives the ways one answer text can
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from data_tools.boxed import final_boxes, last_answer_phrase, last_maths, maths_spans, without_thinking
 from data_tools.tokens import FUNCTIONS, NUMBER_WORDS, SCALES
@@ -118,10 +119,11 @@ def _is_talked_over(formula: str, rest: str, number: str) -> bool:
 
 def last_number(text: str) -> str:
     """Return the last number of a text, decimal commas included, or an empty text."""
-    last = ""
-    for match in _NUMBER.finditer(text[-4_000:]):
-        last = match.group()
-    return last
+    for reach in (200, 4_000):
+        found = deque(_NUMBER.finditer(text[-reach:]), maxlen=1)
+        if found and (found[0].start() or len(text) <= reach):  # a number at the cut may be half of one
+            return found[0].group()
+    return ""
 
 
 def _is_bare(text: str) -> bool:

@@ -30,6 +30,7 @@ _PHRASE = re.compile(
     r"|答案\s{0,4}(?:应该|应)?\s{0,4}(?:是|为|[:：])\s{0,4}[:：]?",
     re.IGNORECASE,
 )
+_PHRASE_MARKS = ("ans", "####", "答案", "a:", "a :", "a：", "a**", "a\t")
 _BEFORE_ANSWER = re.compile(r"[\s*]{0,100}")
 _MAX_PHRASE = 2000
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|。|\n")
@@ -171,6 +172,9 @@ def answer_phrases(text: str) -> list[Span]:
 
 def last_answer_phrase(text: str) -> Span | None:
     """The last of `answer_phrases`; looks at the last 20 openings only."""
+    lowered = text.lower()
+    if not any(mark in lowered for mark in _PHRASE_MARKS):  # most texts have none, and the pattern is slow
+        return None
     for match in reversed(deque(_PHRASE.finditer(text), maxlen=20)):
         span = _phrase_at(text, match)
         if span.content:
