@@ -136,12 +136,12 @@ def consensus(answers: Sequence[str | None], right: Sequence[bool]) -> float:
         answers: Normalised answer of each sample; `None` where none was found, which wins no vote.
         right: Whether each sample is right.
     """
-    votes = Counter(answer for answer in answers if answer is not None)
+    found = [(answer, ok) for answer, ok in zip(answers, right, strict=True) if answer is not None]
+    votes = Counter(answer for answer, _ in found)
     if not votes:
         return 0.0
     most = max(votes.values())
-    # A Counter gives 0 for `None`, which is no mode.
-    winning = [ok for answer, ok in zip(answers, right, strict=True) if votes[answer] == most]
+    winning = [ok for answer, ok in found if votes[answer] == most]
     return sum(winning) / len(winning)
 
 

@@ -5,45 +5,38 @@ Reads files of the run folder only, so it can be written again at any time, of a
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from random import Random
+from typing import Any
 
 from light_r1.atomic import write_whole
 from light_r1.metrics import Estimate
 from light_r1.model_card import write_cards
-from light_r1.plots import draw_all
-from light_r1.run_summary import RunSummary, StageSummary, read_run, score_name
+from light_r1.plots import Picture, draw_all
+from light_r1.report_blocks import Block, Heading, Image, Paragraph, Table, Verbatim, markdown, page, table_lines
+from light_r1.run_summary import START, RunSummary, StageSummary, chosen_questions, first_samples, read_run, score_name
 
 _SAMPLES = 3
 _LONGEST_SAMPLE = 1500
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse}th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:right}"
-    "th:first-child,td:first-child{text-align:left}img{max-width:100%}"
-    "pre{background:#f6f6f6;padding:.7rem;white-space:pre-wrap;overflow-wrap:anywhere}"
-)
 
 
-def write_report(root: Path) -> None:
+def write_report(run_root: Path) -> None:
     """Write the report of a run folder.
 
     Raises:
         RunDirError: It is not a run folder.
     """
-    run = read_run(root)
-    pictures = draw_all(run, root / "plots")
-    write_whole(root / "report.md", _markdown(run, pictures))
-    write_whole(root / "report.html", _html(run, pictures))
+    run = read_run(run_root)
+    blocks = _blocks(run, draw_all(run, run_root / "plots"))
+    write_whole(run_root / "report.md", markdown(blocks, run_root))
+    write_whole(run_root / "report.html", page(run.name, blocks))
     write_cards(run)
 
 
-def table_text(root: Path) -> str:
+def table_text(run_root: Path) -> str:
     """Return the table of stages as text, with where the rest of the report is."""
-    run = read_run(root)
-    lines = [*_md_table(*stage_table(run)), "", *_notes(run), f"More: {root / 'report.html'}"]
+    run = read_run(run_root)
+    lines = [*table_lines(*stage_table(run)), "", *_notes(run), f"More: {run_root / 'report.html'}"]
     return "\n".join(lines)
 
 
@@ -51,37 +44,49 @@ def stage_table(run: RunSummary) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of stages."""
     header = ["stage", "rows", "steps", "tokens", "time"]
     for benchmark in run.benchmarks:
-        scored = next(stage for stage in run.stages if benchmark in stage.scores)
-        header += [f"{benchmark} {score_name(scored.scores[benchmark])}", "change", "truncated", "mean tokens"]
+        header += [f"{benchmark} {_score_name(run, benchmark)}", "change", "truncated", "mean tokens"]
     return header, [_row(run, stage) for stage in run.stages]
+
+
+def _score_name(run: RunSummary, benchmark: str) -> str:
+    return next(score_name(stage.scores[benchmark]) for stage in run.stages if benchmark in stage.scores)
 
 
 def _row(run: RunSummary, stage: StageSummary) -> list[str]:
     done = stage.manifest
     if done is None:
-        cells = [stage.name, "not done", "", "", ""]
+        cells = [stage.name, "" if stage.type == START else "not done", "", "", ""]
     else:
-        rows = done.get("rows")
+        rows = done["rows"]
+        funnel = [row for row in run.funnel() if row.name == stage.name]
         cells = [
             stage.name,
-            f"{rows['kept']:,} of {rows['in']:,}" if rows else "",
-            f"{done['steps']:,}" if done.get("steps") else "",
-            f"{done['tokens']:,}" if done.get("tokens") else "",
+            funnel[0].text if funnel else f"{rows['kept']:,} of {rows['in']:,}" if rows else "",
+            f"{done['steps']:,}" if done["steps"] else "",
+            f"{done['tokens']:,}" if done["tokens"] else "",
             _duration(done["seconds"]),
         ]
     for benchmark in run.benchmarks:
-        scores = stage.scores.get(benchmark)
-        if scores is None:
-            cells += ["", "", "", ""]
-            continue
-        change = run.change(stage, benchmark)
-        cells += [
-            f"{100 * scores[score_name(scores)]:.1f} ± {100 * scores['se']:.1f}",
-            _change(change) if change else "",
-            f"{100 * scores['truncated']:.1f}%",
-            f"{scores['tokens']:.0f}",
-        ]
+        cells += _score_cells(run, stage, benchmark)
     return cells
+
+
+def _score_cells(run: RunSummary, stage: StageSummary, benchmark: str) -> list[str]:
+    scores = stage.scores.get(benchmark)
+    if scores is None:
+        return ["", "", "", ""]
+    change = run.change(stage, benchmark)
+    name = score_name(scores)
+    return [
+        _percent(scores[name], scores["se"]) + ("" if name == _score_name(run, benchmark) else f" ({name})"),
+        _change(change) if change else "",
+        f"{100 * scores['truncated']:.1f}%",
+        f"{scores['tokens']:,.0f}",
+    ]
+
+
+def _percent(mean: float, se: float) -> str:
+    return f"{100 * mean:.1f} ± {100 * se:.1f}"
 
 
 def _change(change: Estimate) -> str:
@@ -102,31 +107,100 @@ def _notes(run: RunSummary) -> list[str]:
     return notes
 
 
-def _funnel_rows(run: RunSummary) -> list[list[str]]:
-    found = []
+def _blocks(run: RunSummary, pictures: Sequence[Picture]) -> list[Block]:
+    def images(section: str) -> list[Block]:
+        return [Image(picture.title, picture.path) for picture in pictures if picture.section == section]
+
+    blocks: list[Block] = [Heading(run.name, 1), Paragraph(_summary(run)), Table(*stage_table(run))]
+    blocks += [Paragraph(note) for note in _notes(run)]
+    if run.benchmarks:
+        blocks += [Heading("Scores"), *_score_blocks(run), *images("scores")]
+    funnel = run.funnel()
+    if funnel:
+        rows = [[r.name, f"{r.rows_in:,}", f"{r.kept:,} {r.unit}", _reasons(r.dropped)] for r in funnel]
+        blocks += [Heading("Data"), Table(["stage", "in", "out", "dropped"], rows), *images("data")]
     for stage in run.stages:
-        rows = (stage.manifest or {}).get("rows")
-        if rows:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in rows["dropped"].items()) or "none"
-            found.append([stage.name, f"{rows['in']:,}", f"{rows['kept']:,}", reasons])
-    return found
+        curves = images(stage.name)
+        if curves:
+            blocks += [Heading(f"Training of {stage.name}"), *curves]
+    for benchmark in run.benchmarks:
+        blocks += _sample_blocks(run, benchmark)
+    return blocks
 
 
-def _chosen_samples(stage: StageSummary) -> list[tuple[str, str]]:
-    """Return a heading and the text of a few samples, a right and a wrong one among them if there are both."""
-    rng = Random(stage.name)
-    order = rng.sample(stage.samples, len(stage.samples))
-    picked: list[dict[str, object]] = []
-    for wanted in (True, False):
-        picked += [sample for sample in order if sample["correct"] is wanted][:1]
-    picked += [sample for sample in order if sample not in picked][: _SAMPLES - len(picked)]
-    return [(_verdict(sample), _shortened(str(sample["text"]))) for sample in picked]
+def _summary(run: RunSummary) -> str:
+    done = [stage for stage in run.stages if stage.manifest]
+    expected = [stage for stage in run.stages if stage.type != START]
+    seconds = sum(stage.manifest["seconds"] for stage in done if stage.manifest)
+    start = run.recipe["model"]["name_or_path"] or "random weights"
+    return (
+        f"{len(done)} of {len(expected)} stages done from {start}, seed {run.recipe['seed']}. "
+        f"{_duration(seconds)} without evaluations."
+    )
 
 
-def _verdict(sample: Mapping[str, object]) -> str:
-    state = {True: "right", False: "wrong"}.get(sample["correct"], "not judged")  # type: ignore[call-overload]
+def _reasons(dropped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) or "none"
+
+
+def _score_blocks(run: RunSummary) -> list[Block]:
+    """Return every score of every stage, and how each stage compares with its inputs."""
+    blocks: list[Block] = []
+    for benchmark in run.benchmarks:
+        scored = [stage for stage in run.stages if benchmark in stage.scores]
+        names = list(dict.fromkeys(k for s in scored for k in s.scores[benchmark] if f"{k}_se" in s.scores[benchmark]))
+        rows = [
+            [stage.name, *(_percent_of(stage.scores[benchmark], name) for name in names)]
+            + [f"{100 * stage.scores[benchmark]['unjudged']:.1f}%"]
+            for stage in scored
+        ]
+        size = (
+            f"{scored[0].scores[benchmark]['questions']} questions x {scored[0].scores[benchmark]['samples']} samples"
+        )
+        blocks += [Paragraph(f"{benchmark}, {size}:"), Table(["stage", *names, "unjudged"], rows)]
+        compared = [
+            [
+                after,
+                before,
+                _change(c.change),
+                f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
+                f"{c.better}",
+                f"{c.worse}",
+            ]
+            for after, before, c in run.comparisons(benchmark)
+        ]
+        if compared:
+            header = ["stage", "against", "change", "95% by bootstrap", "questions better", "worse"]
+            blocks.append(Table(header, compared))
+    return blocks
+
+
+def _percent_of(scores: Mapping[str, Any], name: str) -> str:
+    return _percent(scores[name], scores[f"{name}_se"]) if name in scores else ""
+
+
+def _sample_blocks(run: RunSummary, benchmark: str) -> list[Block]:
+    """Return each scored stage's first sample for the same few questions."""
+    scored = [stage for stage in run.stages if benchmark in stage.scores]
+    questions = chosen_questions(scored[0].scores[benchmark], _SAMPLES)
+    shown: dict[str, list[tuple[str, Mapping[str, Any]]]] = {question: [] for question in questions}
+    for stage in scored:
+        for sample in first_samples(stage, benchmark, questions):
+            shown[sample["prompt_id"]].append((stage.name, sample))
+    blocks: list[Block] = []
+    for samples in shown.values():
+        if samples:
+            asked = samples[0][1]
+            blocks.append(Heading(f"Samples: {benchmark}", 2) if not blocks else Heading("Another question", 3))
+            blocks.append(Verbatim(f"Question, answer {asked['answer']}:", _shortened(asked["problem"])))
+        blocks += [Verbatim(f"{name}: {_verdict(sample)}", _shortened(sample["text"])) for name, sample in samples]
+    return blocks
+
+
+def _verdict(sample: Mapping[str, Any]) -> str:
+    state = "not judged" if sample["correct"] is None else "right" if sample["correct"] else "wrong"
     cut = "" if sample["finished"] else ", cut by the length limit"
-    return f"{state}, {sample['n_tokens']} tokens{cut}"
+    return f"{state}, {sample['n_tokens']:,} tokens{cut}"
 
 
 def _shortened(text: str) -> str:
@@ -134,59 +208,3 @@ def _shortened(text: str) -> str:
         return text
     half = _LONGEST_SAMPLE // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half:,} characters ...]\n{text[-half:]}"
-
-
-def _markdown(run: RunSummary, pictures: Mapping[str, Path]) -> str:
-    header, rows = stage_table(run)
-    parts = [f"# {run.name}", "", *_md_table(header, rows), "", *_notes(run)]
-    funnel = _funnel_rows(run)
-    if funnel:
-        parts += ["", "## Data", "", *_md_table(["stage", "in", "kept", "dropped"], funnel)]
-    parts += ["", "## Pictures", ""]
-    parts += [f"![{title}]({path.relative_to(run.root)})" for title, path in pictures.items()]
-    for stage in run.stages:
-        for index, (verdict, text) in enumerate(_chosen_samples(stage)):
-            if index == 0:
-                parts += ["", f"## Samples after {stage.name}"]
-            parts += ["", f"{verdict}:", "", "```", text, "```"]
-    return "\n".join(parts) + "\n"
-
-
-def _md_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
-
-    return [line(header), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)]
-
-
-def _html(run: RunSummary, pictures: Mapping[str, Path]) -> str:
-    header, rows = stage_table(run)
-    parts = [f"<h1>{html.escape(run.name)}</h1>", _html_table(header, rows)]
-    parts += [f"<p>{html.escape(note)}</p>" for note in _notes(run)]
-    funnel = _funnel_rows(run)
-    if funnel:
-        parts += ["<h2>Data</h2>", _html_table(["stage", "in", "kept", "dropped"], funnel)]
-    parts.append("<h2>Pictures</h2>")
-    for title, path in pictures.items():
-        data = base64.b64encode(path.read_bytes()).decode()
-        parts.append(
-            f'<h3>{html.escape(title)}</h3><img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
-        )
-    for stage in run.stages:
-        samples = _chosen_samples(stage)
-        if samples:
-            parts.append(f"<h2>Samples after {html.escape(stage.name)}</h2>")
-        parts += [f"<p>{html.escape(verdict)}</p><pre>{html.escape(text)}</pre>" for verdict, text in samples]
-    body = "\n".join(parts)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(run.name)}</title><style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
-
-
-def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

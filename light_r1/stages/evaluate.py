@@ -48,7 +48,7 @@ class EvaluateStage(Stage):
             _check(name, source, questions)
             records = collector.collect(questions, settings.n, params, label=f"{job.spec.name} {name}")
             scores[name] = score_benchmark(questions, records, settings.k or (1, settings.n))
-            samples += [{"benchmark": name, **record} for group in records for record in group]
+            samples += _samples(name, questions, records)
         if job.ranks.is_main:
             from data_tools.rows import write_rows
 
@@ -102,6 +102,17 @@ def score_benchmark(
             rates.setdefault(str(row["difficulty"]), []).append(question.pass_rate)
     if len(rates) > 1:
         found["by_difficulty"] = {key: sum(values) / len(values) for key, values in sorted(rates.items())}
+    return found
+
+
+def _samples(
+    name: str, questions: Sequence[dict[str, Any]], records: Sequence[Sequence[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Return the samples for people to read; token ids stay in the rollout store."""
+    found = []
+    for question, group in zip(questions, records, strict=True):
+        asked = {"benchmark": name, "problem": question["problem"], "answer": question["answer"]}
+        found += [{**asked, **{k: v for k, v in record.items() if k != "completion_ids"}} for record in group]
     return found
 
 
