@@ -2,9 +2,11 @@
 
 Skewed GRPO batches: prompts of 256 tokens, 8 completions each of 40 to 768 tokens, most of them short. Both sides call
 TRL's log-prob head on the same tensors that TRL's GRPO trainer makes; ours goes through `SharedPrefixModel`. Rounds
-alternate between the two, and the ratio of each round is kept, so that a busy machine slows both.
+alternate between the two, each with other lengths. Times are CPU seconds of this process, which other work on the
+machine hardly changes.
 
     OMP_NUM_THREADS=1 python -m benchmarks.scoring --rounds 7
+    OMP_NUM_THREADS=1 python -m benchmarks.scoring --group 2 --prompts 4     # pairs, as in DPO
 """
 
 from __future__ import annotations
@@ -24,24 +26,24 @@ from trl.trainer.utils import add_fused_lm_head
 from light_r1.trainers.packing import pack_rows
 from light_r1.trainers.scoring import SharedPrefixModel
 
-PROMPT, SHORTEST, LONGEST, GROUP = 256, 40, 768, 8
+PROMPT, SHORTEST, LONGEST = 256, 40, 768
 
 
-def completion_lengths(rng: random.Random, skew: str) -> list[int]:
+def completion_lengths(rng: random.Random, group: int, skew: str) -> list[int]:
     """Lengths of one group: `long_tail` is log-uniform, as sampled reasoning is; `uniform` is what it says."""
     if skew == "uniform":
-        return [rng.randint(SHORTEST, LONGEST) for _ in range(GROUP)]
-    return [round(SHORTEST * (LONGEST / SHORTEST) ** rng.random()) for _ in range(GROUP)]
+        return [rng.randint(SHORTEST, LONGEST) for _ in range(group)]
+    return [round(SHORTEST * (LONGEST / SHORTEST) ** rng.random()) for _ in range(group)]
 
 
-def grpo_batch(rng: random.Random, prompts: int, vocab: int, skew: str) -> dict[str, torch.Tensor]:
-    """Make a batch with every completion padded to the length limit's nearest row, as TRL pads it."""
+def padded_batch(rng: random.Random, prompts: int, group: int, vocab: int, skew: str) -> dict[str, torch.Tensor]:
+    """Make a batch with every completion padded to the longest, as TRL pads it."""
     rows, mask = [], []
-    lengths = [completion_lengths(rng, skew) for _ in range(prompts)]
-    longest = max(max(group) for group in lengths)
-    for group in lengths:
+    lengths = [completion_lengths(rng, group, skew) for _ in range(prompts)]
+    longest = max(max(each) for each in lengths)
+    for each in lengths:
         prompt = [rng.randrange(3, vocab) for _ in range(PROMPT)]
-        for length in group:
+        for length in each:
             completion = [rng.randrange(3, vocab) for _ in range(length)]
             rows.append(prompt + completion + [0] * (longest - length))
             mask.append([1] * (PROMPT + length) + [0] * (longest - length))
@@ -52,9 +54,9 @@ def grpo_batch(rng: random.Random, prompts: int, vocab: int, skew: str) -> dict[
 
 
 def timed(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def forward(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -70,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--prompts", type=int, default=1)
+    parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--skew", choices=["long_tail", "uniform"], default="long_tail")
     parser.add_argument("--hidden", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
@@ -92,7 +95,7 @@ def main() -> None:
     times: dict[str, list[float]] = {"forward": [], "forward+backward": []}
     worst, slots = 0.0, [0, 0]
     for round_ in range(options.rounds + 1):
-        inputs = grpo_batch(rng, options.prompts, options.vocab, options.skew)
+        inputs = padded_batch(rng, options.prompts, options.group, options.vocab, options.skew)
         worst = max(worst, float((forward(ours, inputs) - forward(theirs, inputs)).abs().max()))
         slots[0] += inputs["input_ids"].numel()
         slots[1] += pack_rows(**inputs).input_ids.numel()
@@ -101,10 +104,9 @@ def main() -> None:
             theirs.zero_grad()
             if round_:  # the first round warms up
                 times[name] += [pair]
-    print(f"{sum(p.numel() for p in theirs.parameters()) / 1e6:.2f}M parameters, {options.skew} lengths,")
-    print(
-        f"{options.prompts} x {GROUP} rows, {torch.get_num_threads()} threads, slots TRL {slots[0]}, ours {slots[1]}"
-    )
+    parameters = sum(p.numel() for p in theirs.parameters()) / 1e6
+    print(f"{parameters:.2f}M parameters, {options.skew} lengths, {torch.get_num_threads()} threads")
+    print(f"{options.prompts} x {options.group} rows, tokens encoded: TRL {slots[0]}, ours {slots[1]}")
     for name, pairs in times.items():
         ratios = sorted(a / b for a, b in pairs)
         print(
