@@ -148,16 +148,19 @@ def _score_blocks(run: RunSummary) -> list[Block]:
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
         scored = [stage for stage in run.stages if benchmark in stage.scores]
-        names = list(dict.fromkeys(k for s in scored for k in s.scores[benchmark] if f"{k}_se" in s.scores[benchmark]))
-        rows = [
-            [stage.name, *(_percent_of(stage.scores[benchmark], name) for name in names)]
-            + [f"{100 * stage.scores[benchmark]['unjudged']:.1f}%"]
-            for stage in scored
-        ]
+        main = _score_name(run, benchmark)
+        found = dict.fromkeys(key for stage in scored for key in stage.scores[benchmark])
+        names = [key for key in found if f"{key}_se" in found]
+        rows = []
+        for stage in scored:
+            scores = stage.scores[benchmark]
+            average = _percent(scores[score_name(scores)], scores["se"])
+            others = [_percent_of(scores, name) for name in names]
+            rows.append([stage.name, average, *others, f"{100 * scores['unjudged']:.1f}%"])
         size = (
             f"{scored[0].scores[benchmark]['questions']} questions x {scored[0].scores[benchmark]['samples']} samples"
         )
-        blocks += [Paragraph(f"{benchmark}, {size}:"), Table(["stage", *names, "unjudged"], rows)]
+        blocks += [Paragraph(f"{benchmark}, {size}:"), Table(["stage", main, *names, "unjudged"], rows)]
         compared = [
             [
                 after,

@@ -173,7 +173,8 @@ def _funnel(stage: StageSummary) -> list[FunnelRow]:
         return []
     steps = _json(stage.folder / "output/steps.json") if stage.type == "data" else None
     if steps:
-        return [FunnelRow(f"{stage.name}: {s['step']}", s["in"], s["kept"], s["dropped"]) for s in steps]
+        names = [f"{stage.name}: {s['step']}" if len(steps) > 1 else stage.name for s in steps]
+        return [FunnelRow(n, s["in"], s["kept"], s["dropped"]) for n, s in zip(names, steps, strict=True)]
     unit = "pairs" if stage.type == "dpo" else "rows"
     return [FunnelRow(stage.name, rows["in"], rows["kept"], rows["dropped"], unit)]
 
@@ -192,7 +193,8 @@ def first_samples(stage: StageSummary, benchmark: str, questions: Sequence[str])
     for sample in _lines(stage.evaluation / "output/samples.jsonl", holding=questions):
         if sample["benchmark"] == benchmark and sample["sample_index"] == 0:
             found[sample["prompt_id"]] = sample
-    return [found[question] for question in questions if question in found]
+    # Samples kept by a version that did not write the `problem` beside them show nothing.
+    return [found[question] for question in questions if "problem" in found.get(question, {})]
 
 
 def _json(path: Path) -> Any:
