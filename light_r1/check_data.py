@@ -63,8 +63,8 @@ def check_data(findings: Findings) -> None:
     samples = {name: _sample(source, f"data.{name}", findings) for name, source in recipe.data.items()}
     for stage in recipe.stages:
         for name in (stage.data, stage.eval_data):
-            for source, steps in _origins(name, findings):
-                sample = samples.get(source)
+            for origin, steps in _origins(name, findings):
+                sample = samples.get(origin)
                 if sample is not None and not any(step in _REWRITES for step in steps):
                     _check_stage_rows(stage, sample, findings)
     if recipe.evaluate is not None:

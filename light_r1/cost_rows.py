@@ -23,7 +23,7 @@ CHARACTERS_PER_TOKEN = 3.0
 """Of mathematical English with numbers and LaTeX under the tokenizers of Qwen2.5 and Llama 3; between 2.7 and 3.3."""
 
 _READ_WHOLE = 64 << 20
-_FIRST = 100
+_FIRST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,17 @@ def source_rows_of(recipe: Recipe, source: SourceSpec) -> RowsOf:
     if source.limit is not None and source.limit < count.value:
         count = Amount(source.limit)
     return RowsOf(Amount(round(count.value), count.sign), found.tokens)
+
+
+def questions_of(recipe: Recipe) -> RowsOf:
+    """Return the questions of all benchmarks together."""
+    total = Amount(0)
+    for source in recipe.evaluate.benchmarks.values() if recipe.evaluate is not None else ():
+        count = source_rows_of(recipe, source).count
+        if count is None:
+            return RowsOf(None)
+        total = total.plus(count)
+    return RowsOf(total)
 
 
 def _mixture(recipe: Recipe, source: SourceSpec) -> RowsOf:

@@ -20,7 +20,7 @@ from light_r1.cost import (
     training_flops,
     training_memory,
 )
-from light_r1.cost_rows import Amount, RowsOf, source_rows_of
+from light_r1.cost_rows import Amount, RowsOf
 from light_r1.cost_shapes import ModelShape, model_shape
 from light_r1.specs import EvaluateSpec, Recipe, StageSpec
 from light_r1.stage_blocks import stage_type
@@ -60,7 +60,7 @@ class Work:
     Args:
         stage: The stage.
         recipe: Its recipe.
-        rows: The rows it reads.
+        rows: The rows it reads; for an evaluation, the questions.
         processes: Number of processes.
     """
 
@@ -193,12 +193,9 @@ def _evaluate(work: Work) -> Estimate:
     block = work.recipe.evaluate or EvaluateSpec()
     given = {name: value for name, value in work.stage.args.items() if value is not None}
     n, longest = given.get("n", block.n), given.get("max_tokens", block.max_tokens)
-    questions = Amount(0)
-    for source in block.benchmarks.values():
-        count = source_rows_of(work.recipe, source).count
-        if count is None:
-            return Estimate()
-        questions = questions.plus(count)
+    questions = work.rows.count
+    if questions is None:
+        return Estimate()
     found = Estimate(rows=questions, sampled=questions.times(n * longest).at_most())
     return _sample(work, found, longest)
 

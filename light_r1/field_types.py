@@ -47,9 +47,7 @@ class FieldType:
         parts = [f"one of {', '.join(words)}"] if len(words) > 1 else words
         order = ("bool", "int", "float", "str")
         # "an integer or a number" says no more than "a number".
-        shown = [
-            kind for kind in order if kind in self.kinds and (kind != "int" or "float" not in self.kinds)
-        ]
+        shown = [kind for kind in order if kind in self.kinds and (kind != "int" or "float" not in self.kinds)]
         parts += [_IN_WORDS[kind] for kind in shown]
         if self.item is not None:
             parts.append("a list" if self.item.any else f"a list of ({self.item.describe()})")

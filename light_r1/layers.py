@@ -191,9 +191,7 @@ def apply_override(root: Node, text: str, faults: Faults) -> None:
     if value is None:
         return
     stages = root.items["stages"].items if "stages" in root.items else {}
-    if parts[0] in stages and not (
-        parts[0] in TOP_KEYS and parts[1:2] and parts[1] not in _stage_words(stages)
-    ):
+    if parts[0] in stages and not (parts[0] in TOP_KEYS and parts[1:2] and parts[1] not in _stage_words(stages)):
         tree = Node(stages, place)
     elif parts[0] in TOP_KEYS and parts[0] not in ("stages", "extends"):
         tree = root
@@ -221,9 +219,7 @@ def _put(tree: Node, parts: Sequence[str], value: Node, key: str, faults: Faults
         if isinstance(node.value, list):
             if not part.isdecimal() or int(part) >= len(node.value):
                 place, above = value.place, ".".join(parts[:depth])
-                faults.add(
-                    place, f"{key}: {above} has no item {part}", expected=f"0 to {len(node.value) - 1}"
-                )
+                faults.add(place, f"{key}: {above} has no item {part}", expected=f"0 to {len(node.value) - 1}")
                 return
             if last:
                 node.value[int(part)] = value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from light_r1.cost import Device, device_for
-from light_r1.cost_rows import Amount, RowsOf, rows_of
+from light_r1.cost_rows import Amount, RowsOf, questions_of, rows_of
 from light_r1.cost_shapes import model_shape
 from light_r1.cost_stages import Estimate, Work, estimate, is_sharded
 from light_r1.errors import LightR1Error
@@ -90,9 +90,10 @@ def plan_recipe(
     chosen = selected(recipe, only=only, start=start)
     decisions = _decisions(recipe, count)
     rows: dict[str, RowsOf] = {}
+    questions = questions_of(recipe)
     plans = []
     for stage in recipe.stages:
-        read = _rows_read(stage, recipe, rows)
+        read = questions if stage.type == "evaluate" else _rows_read(stage, recipe, rows)
         action, reason = decisions[stage.name] if stage.name in chosen else ("-", "not selected")
         found = estimate(Work(stage, recipe, read, count))
         plans.append(StagePlan(stage, action, reason, found))

@@ -97,7 +97,7 @@ def test_impossible_combinations_are_named(tmp_path, stage, says):
     [
         grpo("delta: 1.3, epsilon: 0.2, epsilon_high: 0.28"),
         grpo("context_schedule: [{steps: 5, max_completion_length: 9}, {max_completion_length: 99}]"),
-        "type: sft, data: x, args: {max_length: 9, lr_scheduler_type: constant, lr_scheduler_kwargs: {min_lr_rate: 1}}",
+        "type: sft, data: x, args: {max_length: 9, lr_scheduler_type: constant, lr_scheduler_kwargs: {min_lr: 1}}",
         "type: sft, data: x, eval_data: x, args: {max_length: 9, eval_strategy: steps}",
         "type: dpo, data: x, args: {max_length: null}, sample: {n: 2, max_tokens: 4000, temperature: 1.0}",
         "type: dpo, data: x, args: {max_length: 99, precompute_ref_log_probs: false, sync_ref_model: true}",

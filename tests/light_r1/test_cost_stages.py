@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from light_r1.cost_rows import Amount, RowsOf
+from light_r1.cost_rows import Amount, RowsOf, questions_of
 from light_r1.cost_stages import Work, estimate
 from light_r1.recipe import load_recipe
 
@@ -77,7 +77,7 @@ def test_grpo_follows_its_schedule(recipe):
 
 def test_sampling_steps_and_evaluations_count_their_limits(recipe):
     assert of(recipe, "pool").sampled == Amount(100 * 5 * 200, "≤")
-    found = of(recipe, "evaluate")
+    found = of(recipe, "evaluate", questions_of(recipe).count)
     assert (found.rows, found.sampled) == (Amount(30), Amount(30 * 4 * 1000, "≤"))
 
 
