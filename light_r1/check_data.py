@@ -60,6 +60,7 @@ class Sample:
 def check_data(findings: Findings) -> None:
     """Read the first rows of every source and check them against what the stages need."""
     recipe = findings.recipe
+    _note_unread(findings)
     samples = {name: _sample(source, f"data.{name}", findings) for name, source in recipe.data.items()}
     for stage in recipe.stages:
         for name in (stage.data, stage.eval_data):
@@ -72,6 +73,16 @@ def check_data(findings: Findings) -> None:
             sample = _sample(source, f"evaluate.benchmarks.{name}", findings)
             if sample is not None and _need(sample, ("problem", "answer"), "a benchmark", findings):
                 _check_answers(sample, findings)
+
+
+def _note_unread(findings: Findings) -> None:
+    recipe = findings.recipe
+    sources = {f"data.{name}": source for name, source in recipe.data.items()}
+    if recipe.evaluate is not None:
+        sources |= {f"evaluate.benchmarks.{name}": source for name, source in recipe.evaluate.benchmarks.items()}
+    unread = [f"{key} ({source.hub})" for key, source in sources.items() if source.hub is not None]
+    if unread:
+        findings.note(f"on the hub, so not read: {', '.join(unread)}")
 
 
 def _origins(name: str | None, findings: Findings, depth: int = 0) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -93,10 +104,7 @@ def _origins(name: str | None, findings: Findings, depth: int = 0) -> Iterator[t
 
 def _sample(source: SourceSpec, key: str, findings: Findings) -> Sample | None:
     """Read the first rows of a source; None if there are none to look at."""
-    if source.hub is not None:
-        findings.note(f"{key}: {source.hub} is on the hub and was not read")
-        return None
-    if source.mix:
+    if source.hub is not None or source.mix:
         return None
     rows: list[tuple[str, Row]] = []
     try:

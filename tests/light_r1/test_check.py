@@ -102,7 +102,7 @@ def test_faults_are_raised_together_and_right_recipes_come_with_notes(tmp_path):
         load_checked(path)
     assert len(caught.value.problems) == 2
     checked = load_checked("light_r1_7b_ds")
-    assert any("is on the hub and was not read" in note for note in checked.notes)
+    assert any("on the hub, so not read: data.stage2" in note for note in checked.notes)
 
 
 def test_the_number_of_processes_comes_from_the_environment(monkeypatch):
