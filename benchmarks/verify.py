@@ -5,8 +5,8 @@
 Both graders see the same pairs in turns of `TURN`, so that a busy machine slows both; rates are per second of CPU
 time, the slowest pair is wall time. Math-verify gets the set-up that scored best in trials: bare answers between
 dollars, LaTeX, expression and string extraction, and a limit of `PEER_LIMIT_S` seconds per call (by default it is 5,
-which makes it slower on the traps and no better). Caches are warm for neither: each pair is seen once. `tables` returns
-the lines of the table for other benchmarks.
+which makes it slower on the traps and no better). Caches are warm for neither: each pair is seen once. `tables`
+returns the lines of the table for other benchmarks.
 """
 
 from __future__ import annotations

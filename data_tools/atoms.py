@@ -14,6 +14,8 @@ _INVERTIBLE = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh
 _CALLED = frozenset("fghFGH")
 _FUNCTION_NAMES = frozenset(FUNCTIONS.values())
 _OPERANDS = frozenset(("sqrt", "frac", "binom", "mark", "cbrt", "lfloor", "lceil"))
+MAX_SCRIPTS = 6
+"""Powers, factorials and primes behind one value."""
 _CELL_ENDS = frozenset(("&", "\\"))
 
 
@@ -85,7 +87,11 @@ class Atoms:
         if self.depth > 60:
             raise LatexError("nested too deep")
         found = self.postfix(self.atom())
+        scripts = 0
         while self.take("^") or self.take("**"):
+            scripts += 1
+            if scripts > MAX_SCRIPTS:
+                raise LatexError("nested too deep")
             if self.at_any(frozenset("'")) or self.take("prime"):
                 found = Node("apply", ("'", found))
             elif self.at_any(frozenset("*")):
@@ -97,7 +103,9 @@ class Atoms:
 
     def postfix(self, found: Node) -> Node:
         """Read factorials, percent, degree and primes behind a value."""
-        while self.peek.kind in ("op", "cmd"):
+        for _ in range(MAX_SCRIPTS):
+            if self.peek.kind not in ("op", "cmd"):
+                break
             if self.take("!"):
                 double = self.take("!")
                 found = Node("call", ("fact2" if double else "fact", found))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from data_tools.functions import TooLarge, Undefined, Value, float_of, guarded
+from data_tools.budget import TooLarge
+from data_tools.functions import Undefined, Value, float_of, guarded
 from data_tools.nodes import Node, walk
 
 MAX_TERMS = 2_000

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
+from data_tools.budget import TooLarge, spend_bits
+
 Value = int | Fraction | complex
 MAX_BITS = 100_000
 MAX_FACTORIAL = 3_000
@@ -14,10 +16,6 @@ MAX_FACTORIAL = 3_000
 
 class Undefined(ArithmeticError):
     """There is no value: a pole, a word, a function that is not known."""
-
-
-class TooLarge(ArithmeticError):
-    """A value is beyond the magnitude guard: it is not wrong, but it is not computed here."""
 
 
 def float_of(value: Value | float) -> complex:
@@ -44,10 +42,15 @@ def guarded(value: Value) -> Value:
     elif isinstance(value, Fraction):
         if value.denominator == 1:
             value = value.numerator
-        if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
+        bits = value.numerator.bit_length() + value.denominator.bit_length()
+        if bits > MAX_BITS:
             raise TooLarge("a number of too many digits")
-    elif value.bit_length() > MAX_BITS:
-        raise TooLarge("a number of too many digits")
+        spend_bits(bits, fraction=isinstance(value, Fraction))
+    else:
+        bits = value.bit_length()
+        if bits > MAX_BITS:
+            raise TooLarge("a number of too many digits")
+        spend_bits(bits, fraction=False)
     return value
 
 

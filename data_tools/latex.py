@@ -117,7 +117,11 @@ class _Parser(Atoms):
     def region(self) -> Node:
         """Read sets with set operations between them, from the left."""
         left = self.ratio()
+        sets = 0
         while self.at_any(_SETS):
+            sets += 1
+            if sets > MAX_DEPTH:
+                raise LatexError("nested too deep")
             name = self.next().value
             left = Node(name, (left, self.ratio()))
         return left

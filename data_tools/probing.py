@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
+from data_tools.budget import Exhausted, TooLarge, spend
 from data_tools.calculus import big, derivative
 from data_tools.functions import (
     FUNCTIONS,
-    TooLarge,
     Undefined,
     Value,
     binomial,
@@ -27,7 +27,6 @@ from data_tools.functions import (
 )
 from data_tools.nodes import Node, walk
 
-MAX_STEPS = 20_000
 _PRIMES = (29, 37, 43, 53, 61, 71, 79, 89, 101, 109, 127, 137)
 _RATIONALS = tuple(Fraction(a, b) for a, b in ((7, 5), (-3, 7), (11, 8), (-9, 11), (5, 13), (-8, 3), (13, 9), (-4, 9)))
 _POSITIVE = (0.7390851332, 1.2020569031, 0.5772156649, 1.3247179572, 0.9159655941, 1.6180339887, 0.2614972128)
@@ -36,7 +35,7 @@ _TRIGONOMETRY = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 
 
 class Evaluation:
-    """One evaluation at one point, with a budget of steps.
+    """One evaluation at one point.
 
     Args:
         point: Symbol -> value.
@@ -44,7 +43,6 @@ class Evaluation:
 
     def __init__(self, point: Mapping[str, Value]) -> None:
         self.point = dict(point)
-        self.steps = 0
         self.degrees: list[bool] = [False]
 
     def value(self, node: Node) -> Value:
@@ -54,9 +52,7 @@ class Evaluation:
             Undefined: It has no value here: a pole, a set, a word.
             TooLarge: A value or the work is over the guard.
         """
-        self.steps += 1
-        if self.steps > MAX_STEPS:
-            raise TooLarge("more steps than allowed")
+        spend(1)
         rule = _RULES.get(node.op)
         if rule is None:
             raise Undefined(f"{node.op} has no value")
@@ -229,6 +225,8 @@ def same_values(left: Node, right: Node) -> bool:
         for node in (left, right):
             try:
                 values.append(Evaluation(point).value(node))
+            except Exhausted:
+                raise
             except TooLarge as error:
                 large, reason = large + 1, error
             except Undefined as error:

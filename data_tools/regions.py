@@ -9,7 +9,8 @@ import math
 from functools import reduce
 from typing import NamedTuple
 
-from data_tools.functions import TooLarge, Undefined, float_of
+from data_tools.budget import TooLarge
+from data_tools.functions import Undefined, float_of
 from data_tools.nodes import Node
 from data_tools.probing import number, symbols
 

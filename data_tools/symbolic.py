@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from data_tools.functions import TooLarge, Undefined
+from data_tools.budget import TooLarge, renew_budget
+from data_tools.functions import Undefined
 from data_tools.latex import MAX_CHARS, parse
 from data_tools.probing import number
 from data_tools.tokens import LatexError
@@ -20,6 +21,7 @@ def guard(cleaned: str) -> None:
     """
     if len(cleaned) > MAX_CHARS:
         raise Refused(f"longer than {MAX_CHARS} characters")
+    renew_budget()
     try:
         number(parse(cleaned).node)
     except TooLarge as error:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from data_tools.functions import TooLarge, Undefined
+from data_tools.budget import Exhausted, TooLarge
+from data_tools.functions import Undefined
 from data_tools.nodes import MINUS_ONE, Node, holds
 from data_tools.probing import Evaluation, Value, close, float_of, points, same_values, symbols
 from data_tools.regions import region_of, same_region
@@ -183,6 +184,8 @@ def agree_somehow(left: Node, right: Node) -> bool:
     """Say whether two trees agree; what cannot be compared does not."""
     try:
         return agree(left, right)
+    except Exhausted:
+        raise
     except (Undefined, TooLarge):
         return False
 

@@ -18,7 +18,8 @@ from typing import Literal
 
 from data_tools.answers import candidates, last_number, readings
 from data_tools.boxed import last_answer_phrase
-from data_tools.functions import TooLarge, Undefined, float_of
+from data_tools.budget import TooLarge, renew_budget
+from data_tools.functions import Undefined, float_of
 from data_tools.latex import parse
 from data_tools.normalize import clean, numbers_agree, read_number, rounds_to, squashed
 from data_tools.probing import number
@@ -105,7 +106,10 @@ def _verdict(answer: str, gold: str) -> Verdict:
     if not left or not right:
         return Verdict(False, "unparsable", "the answer is empty" if right else "the gold answer is empty")
     try:
+        renew_budget()
         reason = _agree(left, right)
+    except RecursionError:  # the caller's own stack was nearly used up
+        return Verdict(False, "unparsable", "nested too deep")
     except (LatexError, Undefined, TooLarge) as error:
         tail = last_number(left)
         if tail and " " in left.strip() and squashed(tail) != squashed(left):

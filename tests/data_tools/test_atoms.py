@@ -6,9 +6,15 @@ import math
 
 import pytest
 
+from data_tools.budget import renew_budget
 from data_tools.latex import parse
 from data_tools.nodes import Node
 from data_tools.probing import Evaluation, number
+
+
+@pytest.fixture(autouse=True)
+def _full_budget():
+    renew_budget()
 
 
 def value(text, **point):

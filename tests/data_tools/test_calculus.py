@@ -6,10 +6,16 @@ import math
 
 import pytest
 
+from data_tools.budget import renew_budget
 from data_tools.calculus import MAX_TERMS
 from data_tools.functions import TooLarge, Undefined
 from data_tools.latex import parse
 from data_tools.probing import Evaluation, same_values
+
+
+@pytest.fixture(autouse=True)
+def _full_budget():
+    renew_budget()
 
 
 def value(text, **point):

@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_tools.budget import renew_budget
 from data_tools.latex import MAX_CHARS, parse
 from data_tools.nodes import Node
 from data_tools.probing import number
 from data_tools.tokens import LatexError
+
+
+@pytest.fixture(autouse=True)
+def _full_budget():
+    renew_budget()
 
 
 @pytest.mark.parametrize(

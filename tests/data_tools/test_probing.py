@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_tools.budget import renew_budget
 from data_tools.functions import TooLarge, Undefined
 from data_tools.latex import parse
 from data_tools.probing import Evaluation, close, number, points, same_values, symbols
+
+
+@pytest.fixture(autouse=True)
+def _full_budget():
+    renew_budget()
 
 
 def same(left, right):

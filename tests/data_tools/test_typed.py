@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_tools.budget import renew_budget
 from data_tools.functions import TooLarge, Undefined
 from data_tools.latex import parse
 from data_tools.typed import agree, agree_somehow, settled
+
+
+@pytest.fixture(autouse=True)
+def _full_budget():
+    renew_budget()
 
 
 def same(left, right):

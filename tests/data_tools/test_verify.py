@@ -212,6 +212,35 @@ def test_traps_are_answered_at_once_and_right():
         assert row["expected"] is None or verdict.correct == row["expected"], row["id"]
 
 
+HEAVY = [
+    "\\sum_{k=1}^{2000} k^{5000}",
+    "\\sum_{k=1}^{2000} \\frac{1}{k^k}",
+    "\\sum_{k=1}^{2000}\\sum_{j=1}^{2000} \\frac{1}{kj}",
+    ",".join(f"\\int_0^1 x^{{{n}}} dx" for n in range(30)),
+    ",".join(f"\\sum_{{k=1}}^{{500}} k^{{{n}}}" for n in range(30)),
+    "\\frac{d}{dx}" * 30 + "x",
+    "(((((9!)!)!)!)!)!",
+    "1" + "^1" * 700,
+    "2" + "!" * 900,
+    "(" * 30 + "x" + "^2)" * 30,
+    "\\frac{" * 200 + "1" + "}{2}" * 200,
+    "the answer is " * 1400,
+    "\\boxed{1} " * 1900,
+    "\\text{" * 3000,
+    "{,}000" * 3000,
+    "|" * 400 + "x" + "|" * 400,
+]
+
+
+@pytest.mark.parametrize("text", HEAVY, ids=range(len(HEAVY)))
+def test_work_is_bounded_for_nested_sums_lists_and_openings(text):
+    started = time.process_time()
+    for gold in ("5", "x+1", text.replace("1", "2")):
+        for verdict in (verify(text, gold), verify(gold, text)):
+            assert not verdict.correct or text == gold
+    assert time.process_time() - started < 3  # a hang, not a timing
+
+
 def test_nothing_is_executed(tmp_path):
     target = tmp_path / "pwned"
     for code in (f"__import__('os').system('touch {target}')", f"open('{target}','w')", "().__class__.__bases__[0]"):
