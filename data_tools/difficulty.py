@@ -187,7 +187,10 @@ def _rate(row: Row, criteria: Criteria) -> tuple[float | None, tuple[int, int] |
         if counts is None and "pass_rate" in row:
             return published_rate(row, "pass_rate")
     if counts is None:
-        raise DataToolsError(missing_column(row, "n_correct"))
+        raise DataToolsError(
+            f"{place_of(row)}: no pass rate: expected `responses`, `n_correct` and `n`, or `pass_rate`; else name a "
+            f"--rate-column, a --score-column or a store of --rollouts. The columns are {', '.join(sorted(row))}."
+        )
     return (counts[0] / counts[1] if counts[1] else None), counts
 
 

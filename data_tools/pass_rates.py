@@ -102,7 +102,7 @@ def count_correct(row: Row) -> tuple[int, int] | None:
     """Return (right, judged) samples of a row, or None if it carries none.
 
     Read from `responses` or `rollouts` (lists whose items have `correct`; null is not judged), else from
-    `n_correct` and `n`.
+    `n_correct` and `n` (or `sample_n`, as some sets call it).
 
     Raises:
         DataToolsError: If those columns hold something else.
@@ -112,7 +112,7 @@ def count_correct(row: Row) -> tuple[int, int] | None:
         if isinstance(samples, list) and all(isinstance(s, Mapping) and "correct" in s for s in samples):
             judged = [bool(sample["correct"]) for sample in samples if sample["correct"] is not None]
             return sum(judged), len(judged)
-    n_correct, n = row.get("n_correct"), row.get("n")
+    n_correct, n = row.get("n_correct"), row.get("n", row.get("sample_n"))
     if n_correct is None or n is None:
         return None
     if not isinstance(n_correct, int) or not isinstance(n, int) or not 0 <= n_correct <= n:
@@ -120,8 +120,8 @@ def count_correct(row: Row) -> tuple[int, int] | None:
     return n_correct, n
 
 
-def published_rate(row: Row, column: str) -> tuple[float, tuple[int, int] | None]:
-    """Return a published pass rate and, where it is written `k/n`, its counts.
+def published_rate(row: Row, column: str) -> tuple[float | None, tuple[int, int] | None]:
+    """Return a published pass rate (None if it is null) and, where it is written `k/n`, its counts.
 
     Raises:
         DataToolsError: If the column is missing or holds no rate.
@@ -129,6 +129,8 @@ def published_rate(row: Row, column: str) -> tuple[float, tuple[int, int] | None
     if column not in row:
         raise DataToolsError(missing_column(row, column))
     value = row[column]
+    if value is None:
+        return None, None
     if isinstance(value, str) and value.count("/") == 1:
         right, _, n = value.partition("/")
         if right.strip().isdecimal() and n.strip().isdecimal() and 0 < int(n) >= int(right):

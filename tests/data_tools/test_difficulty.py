@@ -76,6 +76,10 @@ def test_published_scores_and_rates_decide_and_pass_through():
     assert (row["level"], row["pass_rate"], row["n_correct"]) == (5, 0.375, 3)
     with pytest.raises(DataToolsError, match="an interval or min_n needs counts"):
         list(difficulty([{"problem": "a", "pass_rate": 0.5}], min_n=2))
+    (unrated,) = difficulty([{"problem": "a", "pass": None}], rate_column="pass", max_pass_rate=0.5)
+    assert unrated.reason == "no_rollouts"
+    with pytest.raises(DataToolsError, match="row 'a': no pass rate: expected `responses`"):
+        list(difficulty([{"problem": "a", "n_correct": 3}]))
     with pytest.raises(DataToolsError, match=r"no column `scores`.*Did you mean `score`"):
         list(difficulty(rows, score_column="scores"))
 

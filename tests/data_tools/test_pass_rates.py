@@ -77,6 +77,7 @@ def test_an_interval_can_decide(counts, overlaps, inside):
         ({"rollouts": [{"correct": 1}]}, (1, 1)),
         ({"responses": [{"text": "unjudged"}], "n_correct": 2, "n": 4}, (2, 4)),
         ({"n_correct": 0, "n": 0}, (0, 0)),
+        ({"n_correct": 3, "sample_n": 8}, (3, 8)),
         ({"problem": "x"}, None),
     ],
 )
@@ -89,12 +90,14 @@ def test_numbers_that_are_no_counts_are_refused():
         count_correct({"n_correct": 5, "n": 4})
 
 
-@pytest.mark.parametrize(("value", "found"), [(0.25, (0.25, None)), ("3/8", (0.375, (3, 8))), (1, (1.0, None))])
+@pytest.mark.parametrize(
+    ("value", "found"), [(0.25, (0.25, None)), ("3/8", (0.375, (3, 8))), (1, (1.0, None)), (None, (None, None))]
+)
 def test_published_rates_are_read(value, found):
     assert published_rate({"r": value}, "r") == found
 
 
-@pytest.mark.parametrize("value", [1.5, "9/8", "0/0", "half", True, None])
+@pytest.mark.parametrize("value", [1.5, "9/8", "0/0", "half", True])
 def test_published_nonsense_is_refused(value):
     with pytest.raises(DataToolsError, match="holds no pass rate"):
         published_rate({"r": value}, "r")
