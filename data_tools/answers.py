@@ -29,9 +29,11 @@ _NUMBER = re.compile(
     r"(?<![\w.,])(?:(?<![\w)\]}])[-−])?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:/\d+)?%?"
     r"|(?<=[^\x00-\x7f])\d+(?:[.,]\d+)*"
 )
-_LATEX_RUN = re.compile(r"(?:\\[A-Za-z]+|[-+*/^_=(){}\[\].,!|<>\d ]|(?<![A-Za-z])[a-zA-Z](?![A-Za-z]))+")
+_LATEX_RUN = re.compile(r"(?:\\[A-Za-z]+|[-+*/^_=(){}\[\].,!|<>\d √π²³−–×·]|(?<![A-Za-z])[a-zA-Z](?![A-Za-z]))+")
 _JSON_ANSWER = re.compile(r'"answer"\s*:\s*("(?:[^"\\\n]|\\.)*"|\[[^\]\n]*\]|[-\d][\d.e+-]*)')
-_SENTENCE_END = re.compile(r"[.!?]\s")
+_SENTENCE_END = re.compile(r"[.!?]\s|\n\n")
+_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+_LEAD = re.compile(r"^(?:[a-z]{3,}\s+){1,3}(?=[^a-z])")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DECIMAL_COMMA = re.compile(r"[-+]?(?:\d+,\d{1,2}|0,\d+)(?!\d)")
 _OPTION_PREFIX = re.compile(r"\(\s*[A-J]\s*\)\s*(?=\S)")
@@ -56,7 +58,7 @@ def candidates(prediction: str) -> list[str]:
         number = last_number(text) if _prose(text[:_BARE]) else ""
         return [text, number] if number else [text]
     phrase = last_answer_phrase(text[-_NEAR_END:]) or last_answer_phrase(text)
-    found = _in_sentence(phrase.content) if phrase else _in_sentence(text)
+    found = _stated(phrase.content) if phrase else _in_sentence(text)
     if phrase and not found:
         return [phrase.content]
     if len(text) <= _BARE and "\n" not in text.strip():
@@ -77,8 +79,27 @@ def _behind(text: str, end: int) -> str:
     phrase = last_answer_phrase(text[end:]) if "nswer" in text[end:] else None
     if not phrase:
         return ""
-    spans = maths_spans(phrase.content)
-    return spans[-1].content if spans else last_number(phrase.content)
+    found = _stated(phrase.content)
+    return found[0] if found and (found[0] != phrase.content or not _prose(found[0])) else ""
+
+
+def _stated(content: str) -> list[str]:
+    """Return the answer in what follows an answer phrase: what it begins with, else what `_in_sentence` finds."""
+    bare = content.strip().rstrip(".")
+    spans = maths_spans(bare)
+    if spans and not spans[0].start and _is_formula(spans[0].content):
+        return [spans[0].content]
+    bold = _BOLD.findall(bare)
+    if bold and any(char.isdigit() for char in bold[-1]):
+        return _in_sentence(bold[-1])
+    if not spans:
+        without_lead = _LEAD.sub("", bare)
+        if not _prose(without_lead):
+            return [without_lead]
+        number = _NUMBER.match(bare.lstrip("$\\"))
+        if number:
+            return [number.group()]
+    return _in_sentence(content)
 
 
 def _in_sentence(text: str) -> list[str]:
@@ -92,11 +113,11 @@ def _in_sentence(text: str) -> list[str]:
         number = last_number(text)
     if formula and not (number and _is_talked_over(formula.content, rest, number)):
         return [formula.content]
-    if "\\" in rest:
+    if "\\" in rest or not rest.isascii():
         runs = [run.strip() for run in _LATEX_RUN.findall(rest)]
         latex = next((run for run in reversed(runs) if "\\" in run or any(c.isdigit() for c in run)), "")
-        if "\\" in latex:
-            return [latex.strip(" .,")]
+        if "\\" in latex or "√" in latex or "π" in latex:
+            return [latex.strip(" .,*")]
     if not number and len(text) <= 100 and not spans:
         return [text.strip()]
     return [number] if number else []
