@@ -159,6 +159,9 @@ class _SegmentReader:
             if kwargs.get(unknown) is not None:
                 raise LightR1Error(f"{type(module).__name__}: attention with {unknown} cannot share prefixes")
         window = kwargs.get("sliding_window")
+        kind = query.device.type
+        if torch.is_autocast_enabled(kind):  # as PyTorch does for attention, but not where its mask is a `CausalBias`
+            query, key, value = (states.to(torch.get_autocast_dtype(kind)) for states in (query, key, value))
         parts = [
             _attend(query, key, value, segment, dropout=dropout, scaling=scaling, window=window)
             for segment in attention_mask[0, 0].tolist()

@@ -122,6 +122,19 @@ def test_every_field_is_that_of_the_padded_call():
     assert abs(packed.loss - padded.loss) < 1e-5
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_bf16_by_autocast_or_by_weights_is_as_near_as_the_padded_call(name):
+    model, inputs = make(name), batch(prompts_left=False)
+    with torch.no_grad():
+        exact, _ = row_by_row(model, inputs)
+        for calls_to in (model, SharedPrefixModel(model)):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                found = calls_to(**inputs, fused_lm_head=True).log_probs
+            assert 0 < (found - exact).abs().max() < 0.2
+        half = SharedPrefixModel(model.bfloat16())(**inputs, fused_lm_head=True).log_probs
+    assert 0 < (half - exact).abs().max() < 0.2
+
+
 def weighted_gradients(model, caller, inputs):
     model.zero_grad()
     output = caller(**inputs, fused_lm_head=True, use_cache=False)
