@@ -97,7 +97,7 @@ def plan_recipe(
         action, reason = decisions[stage.name] if stage.name in chosen else ("-", "not selected")
         found = estimate(Work(stage, recipe, read, count))
         plans.append(StagePlan(stage, action, reason, found))
-        rows[stage.name] = RowsOf(read.count.at_most() if read.count else None, read.tokens)
+        rows[stage.name] = _rows_made(stage, recipe, decisions[stage.name][0], read)
     plan = Plan(recipe, count, tuple(plans), tuple(notes))
     return Plan(recipe, count, tuple(plans), (*notes, *_warnings(plan)))
 
@@ -144,6 +144,15 @@ def _rows_read(stage: StageSpec, recipe: Recipe, made: dict[str, RowsOf]) -> Row
     if stage.data is None:
         return RowsOf(None)
     return rows_of(recipe, stage.data) if stage.data in recipe.data else made.get(stage.data, RowsOf(None))
+
+
+def _rows_made(stage: StageSpec, recipe: Recipe, action: str, read: RowsOf) -> RowsOf:
+    """Return the rows that a stage hands on: as it counted them if it is done, else at most what it reads."""
+    if action == "skip":
+        manifest = RunDir(Path(recipe.output_dir) / recipe.name).stage(stage.name).read_manifest()
+        if manifest is not None and manifest.rows is not None:
+            return RowsOf(Amount(manifest.rows.kept), read.tokens)
+    return RowsOf(read.count.at_most() if read.count else None, read.tokens)
 
 
 def _warnings(plan: Plan) -> Iterator[str]:

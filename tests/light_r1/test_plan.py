@@ -5,8 +5,10 @@ import json
 import pytest
 
 from light_r1.check import load_checked
+from light_r1.cost_rows import Amount
 from light_r1.plan import plan_recipe, plan_text
 from light_r1.ranks import Ranks
+from light_r1.recipe import load_recipe
 from light_r1.run import Run
 from light_r1.run_dir import RunDir
 
@@ -34,9 +36,9 @@ def recipe_file(tmp_path, monkeypatch):
     return path
 
 
-def finish(recipe, names):
+def finish(recipe, names, *, kept=None):
     """Put finished stages into the run folder, as a run leaves them but for their weights."""
-    from light_r1.manifest import Manifest
+    from light_r1.manifest import Manifest, RowCounts
     from light_r1.stages.base import Artifact
 
     run = Run(recipe, RunDir(f"{recipe.output_dir}/{recipe.name}"), Ranks())
@@ -47,6 +49,7 @@ def finish(recipe, names):
         manifest = Manifest(
             stage=name, type="sft", fingerprint=planned.decision.fingerprint,
             started="2026-01-01T00:00:00+00:00", ended="2026-01-01T00:01:00+00:00", seconds=60.0,
+            rows=None if kept is None else RowCounts(11, kept),
         )  # fmt: skip
         folder.write_manifest(manifest)
         run.artifacts[name] = Artifact(folder.output / "model", "model", planned.decision.fingerprint)
@@ -79,6 +82,18 @@ def test_what_is_done_is_skipped_and_a_change_reruns_what_follows(recipe_file):
     assert "learning_rate: (not set) -> 0.001" in plan_text(changed)
     changed = load_checked(recipe_file, ["second.args.learning_rate=0.001"]).recipe
     assert actions(changed) == {"first": "skip", "second": "rerun"}
+
+
+def test_rows_of_a_stage_that_is_done_are_those_it_kept(recipe_file):
+    text = recipe_file.read_text()
+    steps = "[{tool: difficulty, max_pass_rate: 0.5}]"
+    text += f"  - {{name: hard, type: data, from: first, data: easy, steps: {steps}}}\n"
+    text += "  - {name: third, type: sft, from: first, data: hard, args: {bf16: false}}\n"
+    recipe_file.write_text(text)
+    recipe = load_recipe(recipe_file)
+    assert plan_recipe(recipe).stages[3].estimate.rows == Amount(11, "≤")
+    finish(recipe, ["first", "second", "hard"], kept=4)
+    assert plan_recipe(recipe).stages[3].estimate.rows == Amount(4)
 
 
 def test_stages_that_are_not_selected_are_shown_as_such(recipe_file):
