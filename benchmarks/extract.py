@@ -40,7 +40,8 @@ def measure(path: Path) -> None:
         seconds += time.perf_counter() - start
         right = extraction.answer is not None and bool(golds) and verify(extraction.answer, golds).correct
         found.append((extraction, right))
-    said = sorted(((e.confidence, right) for e, right in found if e.answer is not None), reverse=True)
+    answered = [(e.confidence, right) for e, right in found if e.answer is not None]
+    said = sorted(answered, key=lambda pair: pair[0], reverse=True)
     half = said[: max(1, len(said) // 2)]
     rights = sum(right for _, right in said)
     routes = Counter(e.method for e, _ in found).most_common(4)

@@ -101,12 +101,14 @@ class Model:
         self.weights = np.array([SOURCES[case.source][0] for case in cases])
 
     def shares(self, theta):
+        """Return the probability of every candidate, and of "none", of every case."""
         scores = self.matrix @ theta
         top = np.maximum.reduceat(scores, self.starts[:-1])
         powers = np.exp(scores - np.repeat(top, self.lengths))
         return powers / np.repeat(np.add.reduceat(powers, self.starts[:-1]), self.lengths)
 
     def loss(self, theta):
+        """Return the penalised negative log-likelihood of the right candidates, and its gradient."""
         shares = self.shares(theta)
         correct = np.add.reduceat(shares * self.right, self.starts[:-1])
         gradient = shares - shares * self.right / np.repeat(correct, self.lengths)
@@ -114,6 +116,7 @@ class Model:
         return value, self.matrix.T @ (np.repeat(self.weights, self.lengths) * gradient) + L2 * theta
 
     def fit(self):
+        """Return the weights with the least loss."""
         start = np.zeros(self.matrix.shape[1])
         return minimize(self.loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
 

@@ -95,7 +95,7 @@ def check_perturb(row: Row, *, kind: Kind, share: float, column: str, seed: int,
         chosen, of = count_of(len(found), share), len(found)
 
         def change(thought: str, rng: random.Random) -> tuple[str, int, int]:
-            return "".join(rearrange(found, rng, share=share)), chosen, of
+            return joined(rearrange(found, rng, share=share)), chosen, of
 
     return _changed(row, column, kind, seed, change)
 
@@ -156,6 +156,12 @@ def replace_steps(
     return [draw(rng) if at in chosen else step for at, step in enumerate(steps)]
 
 
+def joined(steps: list[str]) -> str:
+    """Return the steps as one thought; a step that was the last of its thought gets a blank line behind it."""
+    parted = [step if step[-1:].isspace() else f"{step}\n\n" for step in steps]
+    return "".join(parted).rstrip()
+
+
 def _chosen(places: Iterable[int], rng: random.Random, share: float) -> list[int]:
     """A share of the places in order; a larger share chooses the same ones and more."""
     order = list(places)
@@ -200,7 +206,7 @@ def _with_foreign(
             continue
         return entry[1]
 
-    return "".join(replace_steps(own, draw, rng, share=share)), count_of(len(own), share), len(own)
+    return joined(replace_steps(own, draw, rng, share=share)), count_of(len(own), share), len(own)
 
 
 def _changed(
