@@ -51,9 +51,7 @@ class Option:
     @property
     def expected(self) -> str:
         """What a value must be, in words."""
-        one = " or ".join(
-            [*self.kinds, *([f"one of {', '.join(map(str, self.choices))}"] if self.choices else [])]
-        )
+        one = " or ".join([*self.kinds, *([f"one of {', '.join(map(str, self.choices))}"] if self.choices else [])])
         words = f"a list of {one}" if self.many else one
         return f"{words}, or null" if self.optional else words
 
@@ -120,9 +118,7 @@ def tool_doc(tool: str) -> ToolDoc:
                 argument.arg: _option(argument, default, tree, helps.get(argument.arg, ""))
                 for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             }
-            return ToolDoc(
-                text.partition("\n")[0], text, options, _section(text, "Needs"), _section(text, "Drops")
-            )
+            return ToolDoc(text.partition("\n")[0], text, options, _section(text, "Needs"), _section(text, "Drops"))
     raise DataToolsError(f"{module} has no function {name!r}")
 
 
