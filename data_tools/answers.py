@@ -32,6 +32,7 @@ _NUMBER = re.compile(
 _LATEX_RUN = re.compile(r"(?:\\[A-Za-z]+|[-+*/^_=(){}\[\].,!|<>\d √π²³−–×·]|(?<![A-Za-z])[a-zA-Z](?![A-Za-z]))+")
 _JSON_ANSWER = re.compile(r'"answer"\s*:\s*("(?:[^"\\\n]|\\.)*"|\[[^\]\n]*\]|[-\d][\d.e+-]*)')
 _SENTENCE_END = re.compile(r"[.!?]\s|\n\n")
+_RESULT = re.compile(r"=[\s$*\\{]*(?:text\{)?([-−]?\d[\d,]*(?:\.\d+)?)")
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 _LEAD = re.compile(r"^(?:[a-z]{3,}\s+){1,3}(?=[^a-z])")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
@@ -61,6 +62,9 @@ def candidates(prediction: str) -> list[str]:
     found = _stated(phrase.content) if phrase else _in_sentence(text)
     if phrase and not found:
         return [phrase.content]
+    said = phrase is not None and phrase.content.lstrip("$*\\ ").startswith(found[0] if found else "")
+    if found and not said and _NUMBER.fullmatch(found[0]):
+        found[0] = _concluded(text) or found[0]
     if len(text) <= _BARE and "\n" not in text.strip():
         found.append(text)
     return found
@@ -81,6 +85,24 @@ def _behind(text: str, end: int) -> str:
         return ""
     found = _stated(phrase.content)
     return found[0] if found and (found[0] != phrase.content or not _prose(found[0])) else ""
+
+
+def _concluded(text: str) -> str:
+    """Return the number of the last sentence that the last equation came to: "so 10 spoons make 80 balls"."""
+    tail = text[-1_500:].rstrip().rstrip(".!*")
+    results = _RESULT.findall(tail)
+    if not results:
+        return ""
+    boundary = deque(_SENTENCE_END.finditer(tail), maxlen=1)
+    last_sentence = tail[boundary[0].end() :] if boundary else tail
+    value = _plain_value(results[-1])
+    numbers = [match.group() for match in _NUMBER.finditer(last_sentence)]
+    return next((number for number in numbers if _plain_value(number) == value), "")
+
+
+def _plain_value(number: str) -> str:
+    plain = number.replace(",", "").rstrip("%")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
 def _stated(content: str) -> list[str]:
