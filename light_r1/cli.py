@@ -13,8 +13,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from light_r1.errors import LightR1Error, Problem, RecipeError
+from light_r1.errors import LightR1Error, Problem, RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from light_r1.specs import Recipe
 
 _EXAMPLES = """examples:
   python -m light_r1.run recipes/tiny.yaml                      the whole curriculum, on a laptop
@@ -124,10 +128,20 @@ def _count(text: str) -> int:
     return number
 
 
+def _check_names(recipe: Recipe, args: argparse.Namespace) -> None:
+    """Refuse a stage that the recipe does not have."""
+    names = [stage.name for stage in recipe.stages]
+    for option, name in (("--stage", args.stage), ("--from", args.start)):
+        if name is not None and name not in names:
+            known = f"one of {', '.join(names)}"
+            raise RecipeError([Problem(f"{option} {name}", "no such stage", known, did_you_mean(name, names))])
+
+
 def _run(args: argparse.Namespace) -> int:
     from light_r1.check import load_checked
 
     checked = load_checked(args.recipe, args.overrides)
+    _check_names(checked.recipe, args)
     from light_r1.run import run_recipe
 
     run_recipe(checked.recipe, only=args.stage, start=args.start)
@@ -139,6 +153,7 @@ def _plan(args: argparse.Namespace) -> int:
     from light_r1.plan import plan_text
 
     checked = load_checked(args.recipe, args.overrides, world_size=args.processes)
+    _check_names(checked.recipe, args)
     text = plan_text(checked.recipe, notes=checked.notes, only=args.stage, start=args.start, processes=args.processes)
     if _is_main():
         print(text)
@@ -150,6 +165,7 @@ def _launch(args: argparse.Namespace) -> int:
     from light_r1.launch import launch, stage_commands
 
     recipe = load_checked(args.recipe, args.overrides, world_size=args.processes).recipe
+    _check_names(recipe, args)
     return launch(
         stage_commands(
             recipe,

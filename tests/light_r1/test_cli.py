@@ -67,8 +67,10 @@ def test_plan_writes_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_an_unknown_stage_is_explained(capsys):
-    assert run_main(["tiny", "--plan", "--stage", "sft"]) == 1
-    assert "no stage 'sft'" in capsys.readouterr().err
+    assert run_main(["tiny", "--plan", "--stage", "sft-stage"]) == 2
+    assert "--stage sft-stage: no such stage" in (printed := capsys.readouterr().err)
+    assert "Did you mean sft-stage" in printed
+    assert main(["launch", "tiny", "--from", "nothing"]) == 2
 
 
 def test_stage_and_from_exclude_each_other(capsys):
