@@ -2,8 +2,8 @@ r"""The n-gram and key tests that others decontaminate with, in one fast pass.
 
 Light-R1 (arXiv 2503.10460 §3.1.2) flags a training prompt whose key without digits is a benchmark's, or that shares 32
 words in a row; open-r1 and s1 flag 8 words in a row. Words are what lies between blanks, in lower case. Almost no
-training prompt shares anything, so the work is to see that fast: when a prompt is cut into blocks of n / 2 words, a
-window of n words holds a whole block, so only windows around a benchmark's blocks are looked at.
+training prompt shares anything, so the work is to see that fast: of the short blocks of words that begin at every k-th
+word, each window of n words holds a whole one, so only windows around a benchmark's blocks are looked at.
 """
 
 from __future__ import annotations
@@ -60,11 +60,13 @@ class NgramIndex:
     def __init__(self, prompts: Sequence[str], sizes: Sequence[int]) -> None:
         self.sizes = sorted(sizes)
         self._grams: dict[int, dict[str, int]] = {size: {} for size in self.sizes}
-        self._block = (self.sizes[0] + 1) // 2 if self.sizes else 1
+        shortest = self.sizes[0] if self.sizes else 1
+        self._block = min(shortest, max(5, shortest // 4))
+        self._stride = shortest - self._block + 1
         self._blocks: set[tuple[str, ...]] = set()
         for number, prompt in enumerate(prompts):
             found = words(prompt)
-            if self.sizes and len(found) >= self.sizes[0]:
+            if len(found) >= shortest:
                 self._blocks.update(zip(*(found[start:] for start in range(self._block)), strict=False))
             for size, grams in self._grams.items():
                 for start in range(len(found) - size + 1):
@@ -74,7 +76,7 @@ class NgramIndex:
         """Return size -> number of the first benchmark prompt that shares so many words in a row."""
         found = words(prompt)
         hits: dict[int, int] = {}
-        aligned = list(zip(*(found[start :: self._block] for start in range(self._block)), strict=False))
+        aligned = list(zip(*(found[start :: self._stride] for start in range(self._block)), strict=False))
         if self._blocks.isdisjoint(aligned):
             return hits
         for size in self.sizes:
@@ -86,13 +88,13 @@ class NgramIndex:
 
     def _first(self, found: list[str], aligned: list[tuple[str, ...]], size: int) -> int | None:
         """Look at the windows that begin in, or just before, a block that a benchmark has."""
-        grams, block, blocks = self._grams[size], self._block, self._blocks
+        grams, stride, blocks = self._grams[size], self._stride, self._blocks
         done = 0
         for position, words_of_block in enumerate(aligned):
             if words_of_block not in blocks:
                 continue
-            last = min(position * block, len(found) - size)
-            for start in range(max(done, position * block - block + 1), last + 1):
+            last = min(position * stride, len(found) - size)
+            for start in range(max(done, position * stride - stride + 1), last + 1):
                 number = grams.get(" ".join(found[start : start + size]))
                 if number is not None:
                     return number
