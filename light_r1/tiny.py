@@ -1,6 +1,6 @@
 r"""The embedded curriculum: a world of word problems that a tiny model can climb in minutes on a CPU.
 
-Problem     Ann has 12 coins. Ben has 5 fewer than Ann. Cid has twice as many as Ben. How many coins does Cid have?
+Problem     Cid has twice as many as Ben. Ann has 12 coins. Ben has 5 fewer than Ann. How many coins does Cid have?
 Solution    <think>
             Ann has 12
             Ben has 5 fewer: 12-5=7
@@ -16,7 +16,8 @@ not come for free, which leaves room for a second, harder stage.
 The sources, for recipes:
 
 - `problems`: worked solutions, or short answers for a base model that has never seen a thought;
-- `drills`: sums for the base model, which has to know its arithmetic before it can learn to reason with it.
+- `drills` and `recalls`: texts for the base model, which has to know its sums and how to look something up before it
+  can learn to reason with them.
 
 Held-out problems cannot overlap with training: the split goes by a hash of the numbers and operations of a problem, so
 that it is not even a training problem with other names.
@@ -33,7 +34,7 @@ from typing import Any, Literal
 from light_r1.errors import DataError
 from light_r1.tiny_tokenizer import NAMES, THINGS, build_tokenizer
 
-__all__ = ["build_tokenizer", "drills", "problems"]
+__all__ = ["build_tokenizer", "drills", "problems", "recalls"]
 
 Split = Literal["train", "heldout"]
 
@@ -101,7 +102,7 @@ def problems(
     while len(seen) < n:
         steps = _chain(rng, rng.randint(min_steps, max_steps))
         names, thing = _people(rng, len(steps) + 1), rng.choice(THINGS)
-        problem = _problem(steps, names, thing)
+        problem = _problem(steps, names, thing, rng)
         if problem in seen or _is_heldout(steps) != (split == "heldout"):
             continue
         seen.add(problem)
@@ -136,6 +137,28 @@ def drills(*, n: int, seed: int, sums: int = 8) -> Iterator[dict[str, Any]]:
         yield {"text": "\n".join(step.sum for step in _chain(rng, sums))}
 
 
+def recalls(*, n: int, seed: int, facts: int = 6) -> Iterator[dict[str, Any]]:
+    """Yield plain texts for the base model: facts about people, and the same facts again in another order.
+
+    The second half teaches to look a person up wherever they stand. Without it a lookup is learnt by position, which
+    is of no use in a longer problem.
+
+    Args:
+        n: Number of texts.
+        seed: The same seed gives the same texts.
+        facts: Facts in each.
+
+    Yields:
+        Rows with `text`.
+    """
+    rng = Random(f"{seed}:recalls")
+    for _ in range(n):
+        said = [
+            f"{name} has {_step(rng, rng.randint(0, _LARGEST_NUMBER)).phrase}" for name in rng.sample(NAMES, facts)
+        ]
+        yield {"text": "\n".join([*said, *rng.sample(said, facts)])}
+
+
 def _people(rng: Random, count: int) -> tuple[str, ...]:
     """Return neighbours in the alphabet, so that who comes next in a thought is no riddle of its own."""
     first = rng.randrange(len(NAMES) - count + 1)
@@ -166,13 +189,11 @@ def _is_heldout(steps: list[Step]) -> bool:
     return int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4], "big") % _HELDOUT_SHARE == 0
 
 
-def _story(steps: list[Step], names: Sequence[str], thing: str) -> str:
-    first = f"{names[0]} has {steps[0].before} {thing}."
-    return " ".join([first, *(f"{b} has {s.sentence}{a}." for s, a, b in zip(steps, names, names[1:], strict=False))])
-
-
-def _problem(steps: list[Step], names: Sequence[str], thing: str) -> str:
-    return f"{_story(steps, names, thing)} How many {thing} does {names[-1]} have?"
+def _problem(steps: list[Step], names: Sequence[str], thing: str, rng: Random) -> str:
+    facts = [f"{names[0]} has {steps[0].before} {thing}."]
+    facts += [f"{name} has {s.sentence}{other}." for s, other, name in zip(steps, names, names[1:], strict=False)]
+    rng.shuffle(facts)
+    return f"{' '.join(facts)} How many {thing} does {names[-1]} have?"
 
 
 def _thought(steps: list[Step], names: Sequence[str]) -> str:

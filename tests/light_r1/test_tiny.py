@@ -8,7 +8,7 @@ from data_tools.verify import verify
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError
 from light_r1.recipe import load_recipe
-from light_r1.tiny import drills, problems
+from light_r1.tiny import drills, problems, recalls
 from light_r1.tiny_tokenizer import NAMES, THINGS, build_tokenizer, word_merges
 
 FACTORS = {"twice as many as": 2, "three times as many as": 3}
@@ -21,25 +21,26 @@ def tiny_tokenizer():
 
 def solve(problem):
     """Solve a problem from its English alone, and return the value of every person."""
-    sentences = problem.split(". ")
+    *facts, question = problem.split(". ")
     value = {}
-    for sentence in sentences[:-1]:
-        name, rest = sentence.split(" has ")
-        start = re.fullmatch(r"(\d+) (\w+)", rest)
-        more = re.fullmatch(r"(\d+) (more|fewer) than (\w+)", rest)
-        times = re.fullmatch(r"(twice as many as|three times as many as) (\w+)", rest)
-        if start:
-            value[name] = int(start[1])
-        elif more:
-            value[name] = value[more[3]] + int(more[1]) * (1 if more[2] == "more" else -1)
-        else:
-            value[name] = value[times[2]] * FACTORS[times[1]]
-    asked = re.fullmatch(r"How many \w+ does (\w+) have\?", sentences[-1])[1]
+    while len(value) < len(facts):  # they come in any order
+        for fact in facts:
+            name, rest = fact.split(" has ")
+            start = re.fullmatch(r"(\d+) (\w+)", rest)
+            more = re.fullmatch(r"(\d+) (more|fewer) than (\w+)", rest)
+            times = re.fullmatch(r"(twice as many as|three times as many as) (\w+)", rest)
+            if start:
+                value[name] = int(start[1])
+            elif more and more[3] in value:
+                value[name] = value[more[3]] + int(more[1]) * (1 if more[2] == "more" else -1)
+            elif times and times[2] in value:
+                value[name] = value[times[2]] * FACTORS[times[1]]
+    asked = re.fullmatch(r"How many \w+ does (\w+) have\?", question)[1]
     return value, value[asked]
 
 
-def without_names(problem):
-    return re.sub("|".join(NAMES) + "|" + "|".join(THINGS), "_", problem)
+def without_names(solution):
+    return re.sub("|".join(NAMES) + "|" + "|".join(THINGS), "_", solution)
 
 
 def test_every_answer_is_what_the_english_says():
@@ -75,11 +76,25 @@ def test_drills_are_true_and_go_on_with_the_result_before():
         assert [re.split(r"[-+*]", asked)[0] for asked, _ in sums[1:]] == [result for _, result in sums[:-1]]
 
 
+def test_recalls_say_the_same_facts_twice_in_another_order():
+    texts = [row["text"].splitlines() for row in recalls(n=20, seed=4, facts=5)]
+    assert all(len(lines) == 10 and sorted(lines[:5]) == sorted(lines[5:]) for lines in texts)
+    assert any(lines[:5] != lines[5:] for lines in texts)
+
+
+def test_facts_come_in_any_order():
+    firsts = {
+        row["problem"].partition(" has ")[0] == row["solution"].split()[1]
+        for row in problems(n=50, seed=1, min_steps=3, max_steps=3)
+    }
+    assert firsts == {True, False}
+
+
 def test_no_heldout_problem_is_a_training_problem_with_other_names():
-    train = {without_names(r["problem"]) for seed in range(3) for r in problems(n=3000, seed=seed, max_steps=2)}
-    heldout = {without_names(r["problem"]) for r in problems(n=300, seed=0, max_steps=2, split="heldout")}
+    train = {without_names(r["solution"]) for seed in range(3) for r in problems(n=3000, seed=seed, max_steps=2)}
+    heldout = {without_names(r["solution"]) for r in problems(n=300, seed=0, max_steps=2, split="heldout")}
     # With this many short ones, chance alone would have them overlap.
-    other = {without_names(r["problem"]) for r in problems(n=300, seed=9, max_steps=2)}
+    other = {without_names(r["solution"]) for r in problems(n=300, seed=9, max_steps=2)}
     assert train & other
     assert not train & heldout
 
@@ -102,7 +117,7 @@ def test_steps_out_of_range_are_refused(steps):
 
 def test_any_text_survives_the_tokenizer(tiny_tokenizer):
     texts = [row[key] for row in problems(n=100, seed=7, max_steps=8) for key in ("problem", "solution")]
-    texts += [row["text"] for row in drills(n=20, seed=7)]
+    texts += [row["text"] for row in [*drills(n=20, seed=7), *recalls(n=20, seed=7)]]
     for text in [*texts, "Größe ≤ 12\t%", "<think>\n\\boxed{1/2}\n\n</think>"]:
         assert tiny_tokenizer.decode(tiny_tokenizer.encode(text)) == text
 
