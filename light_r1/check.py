@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from data_tools import TOOLS
 from data_tools.columns import CANONICAL
+from data_tools.options import option_table
 from light_r1.check_args import check_args
 from light_r1.check_data import check_data
 from light_r1.check_model import check_dotted, check_model, check_stage_model
@@ -107,6 +109,7 @@ def check_recipe(recipe: Recipe, *, world_size: int | None = None) -> Findings:
     for stage in recipe.stages:
         check_args(stage, findings, world_size=size)
         check_stage_model(stage, findings)
+        _check_step_files(stage, findings)
         _ask_stage(stage, findings)
     check_data(findings)
     return findings
@@ -158,6 +161,20 @@ def _check_source(source: SourceSpec, key: str, findings: Findings) -> None:
             findings.at(f"{key}.columns.{column}", "is no canonical column", ", ".join(CANONICAL), hint)
     if source.hub is not None and (source.hub.count("/") > 1 or source.hub.startswith((".", "/"))):
         findings.at(f"{key}.hub", f"{source.hub} is no name on the hub", "owner/name", "Use path: for files.")
+
+
+def _check_step_files(stage: StageSpec, findings: Findings) -> None:
+    """Check that the files which data tools are given exist."""
+    for index, step in enumerate(stage.options.get("steps", [])):
+        if step["tool"] not in TOOLS:
+            continue
+        options = option_table(step["tool"])
+        for name, value in step.items():
+            if name != "tool" and value is not None and "Path" in options[name].kinds:
+                for path in value if isinstance(value, list) else [value]:
+                    if findings.file(path) is None:
+                        key = f"{stage.name}.steps.{index}.{name}"
+                        findings.at(key, f"no file {path} beside the recipe or in the current directory")
 
 
 def _reachable(name: str, data: Mapping[str, SourceSpec]) -> set[str]:

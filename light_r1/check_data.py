@@ -237,14 +237,21 @@ def _thought_fault(row: Row, tags: tuple[str, ...]) -> str | None:
 
 
 def _check_dpo_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
-    teacher = (stage.options.get("pairs") or {}).get("chosen", "teacher") == "teacher"
+    pairs = stage.options.get("pairs") or {}
+    teacher = pairs.get("chosen", "teacher") == "teacher"
     who = f"stage {stage.name}"
+    columns: tuple[str, ...] = ("problem",)
     if stage.options.get("sample"):
-        columns = ("problem", "answer", "solution") if teacher else ("problem", "answer")
+        columns = (*columns, "answer", "solution") if teacher else (*columns, "answer")
         if _need(sample, columns, who, findings):
             _check_answers(sample, findings)
     elif sample.has("responses"):
-        _need(sample, ("problem", "solution") if teacher else ("problem",), who, findings)
+        columns = (*columns, "solution") if teacher else columns
+        if teacher and pairs.get("verify_teacher", True):
+            columns = (*columns, "answer")
+        if _need(sample, columns, who, findings) and "answer" in columns:
+            _check_answers(sample, findings)
+        _report_first(sample, "responses must be a list of items with text and correct", _no_responses, findings)
     elif sample.has("chosen") or sample.has("rejected"):
         if _need(sample, ("problem", "chosen", "rejected"), who, findings):
             _report_first(sample, "chosen and rejected are the same", _same_sides, findings)
@@ -255,6 +262,14 @@ def _check_dpo_rows(stage: StageSpec, sample: Sample, findings: Findings) -> Non
             f"the columns are {', '.join(sample.columns)}",
             f"sample: in stage {stage.name}, or other data",
         )
+
+
+def _no_responses(row: Mapping[str, Any]) -> bool:
+    responses = row.get("responses")
+    return not isinstance(responses, list) or not all(
+        isinstance(one, Mapping) and "correct" in one and (one.get("text") or one.get("completion_ids")) is not None
+        for one in responses
+    )
 
 
 def _same_sides(row: Mapping[str, Any]) -> bool:

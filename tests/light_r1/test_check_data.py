@@ -74,6 +74,9 @@ def test_rows_that_a_stage_can_use_raise_no_alarm(check, stage, rows):
         ("pairs", [{"problem": "q", "answer": "2"}], "there are neither responses nor chosen and rejected"),
         ("pairs", [{"problem": "q", "chosen": "a", "rejected": "a"}], "chosen and rejected are the same"),
         ("pairs", [{"problem": "q", "chosen": "a"}], "no column rejected"),
+        ("pairs", [{**ROW, "responses": [{"text": "a"}]}], "responses must be a list of items with text and correct"),
+        ("pairs", [{**ROW, "responses": "a"}], "responses must be a list"),
+        ("pairs", [{"problem": "q", "solution": "s", "responses": []}], "no column answer"),
         ("grpo", [{"problem": "q"}], "no column answer"),
         ("grpo", [{"problem": "q", "answer": "9^{9^{9^{9}}}"}], "cannot be graded"),
         ("grpo", [{"problem": "q", "answer": "2"}] * 4 + [{"problem": "q", "answer": ""}], "row 5"),
@@ -118,6 +121,14 @@ def test_columns_are_mapped_before_they_are_looked_at(check):
     assert check("grpo", rows, source="path: x.jsonl, columns: {problem: q, answer: a}")[0] == []
     problems, _ = check("grpo", rows, source="path: x.jsonl, columns: {problem: qq, answer: a}")
     assert any("Did you mean `q`" in problem for problem in problems)
+
+
+def test_files_of_steps_are_looked_up(check, tmp_path, monkeypatch):
+    monkeypatch.setitem(STAGES, "data", STAGES["data"].replace("difficulty", "difficulty, rollouts: r.jsonl"))
+    rows = [{"problem": "q", "pass_rate": 0.5}]
+    assert any("r.yaml:6: s.steps.0.rollouts: no file r.jsonl" in text for text in check("data", rows)[0])
+    (tmp_path / "r.jsonl").write_text("")
+    assert check("data", rows)[0] == []
 
 
 def test_a_generator_that_fails_is_named(check):
