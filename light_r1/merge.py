@@ -1,7 +1,8 @@
 """Merge model folders over safetensors, one tensor at a time.
 
-Memory is one tensor per model and one output file, so that 32B models merge on a laptop. Adapters are merged into their base first.
-No embedding is resized: names and shapes have to match, and it is said where they do not.
+Memory is that of one tensor per model in fp32, so that 32B models merge on a laptop. An adapter is merged into its
+base first, which does load that model. No embedding is resized: names and shapes have to match, and it is said where
+they do not.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from light_r1.errors import LightR1Error
 from light_r1.merge_methods import check_options, dare_ties, linear, slerp, ties
+from light_r1.merge_output import Entry, write_model
 from light_r1.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
 SHARD_BYTES = 5_000_000_000
-_INDEX = "model.safetensors.index.json"
 _NOT_COPIED = ("*.safetensors", "*.safetensors.index.json", "*.bin", "training_args.bin", "README.md", "optimizer.pt")
 
 
@@ -42,8 +42,9 @@ class _Weights:
             handle = stack.enter_context(safe_open(path, framework="pt"))
             self.files.update(dict.fromkeys(handle.keys(), handle))
 
-    def shape(self, name: str) -> list[int]:
-        return list(self.files[name].get_slice(name).get_shape())
+    def entry(self, name: str) -> Entry:
+        found = self.files[name].get_slice(name)
+        return Entry(found.get_dtype(), tuple(found.get_shape()))
 
     def tensor(self, name: str) -> torch.Tensor:
         return self.files[name].get_tensor(name)
@@ -89,9 +90,11 @@ def merge_models(
     weights = list(weights) if weights is not None else [1.0] * len(models)
     out = Path(out)
     with ExitStack() as stack:
-        folders = [_plain_folder(Path(model), out, stack) for model in models]
+        folders = [_plain_folder(Path(m), out.parent / f".{out.name}-{i}", stack) for i, m in enumerate(models)]
         opened = [_Weights(folder, stack) for folder in folders]
-        origin = _Weights(_plain_folder(Path(base), out, stack), stack) if base is not None else None
+        origin = None
+        if base is not None:
+            origin = _Weights(_plain_folder(Path(base), out.parent / f".{out.name}-base", stack), stack)
         names = _checked_names([*opened, *([origin] if origin else [])])
         out.mkdir(parents=True, exist_ok=True)
 
@@ -103,9 +106,10 @@ def merge_models(
                     method, tensors, against, weights, densities, scale, normalize, key=f"{seed}:{name}"
                 )
                 yield name, result.to(tensors[0].dtype)
+                bar.update(1)
 
         with progress_bar(total=len(names), desc=f"{method} merge", unit="tensor", shown=True) as bar:
-            _write(merged(), out, shard_bytes, bar)
+            write_model(out, {name: opened[0].entry(name) for name in names}, merged(), shard_bytes=shard_bytes)
         _copy_rest(folders[0], out)
     return out
 
@@ -134,22 +138,21 @@ def _merge_one(
     return dare_ties(base, tensors, weights, densities, scale=scale, normalize=normalize, key=key)
 
 
-def _plain_folder(model: Path, out: Path, stack: ExitStack) -> Path:
-    """Return a folder with whole weights: the model's own, or a temporary one with its adapter merged."""
+def _plain_folder(model: Path, temporary: Path, stack: ExitStack) -> Path:
+    """Return a folder with whole weights: the model's own, or the temporary one with its adapter merged."""
     if not model.is_dir():
         raise LightR1Error(f"merge: {model} is not a folder")
     if not (model / "adapter_config.json").exists():
         return model
     from light_r1.models import load_model, load_tokenizer
 
-    folder = out.parent / f".{out.name}-{model.resolve().parent.parent.name}-whole"
     log.info("merging the adapter %s into its base first", model)
     adapter = json.loads((model / "adapter_config.json").read_text(encoding="utf-8"))
     whole = load_model(model, dtype=_dtype_of(Path(adapter["base_model_name_or_path"])), attn_implementation="sdpa")
-    whole.save_pretrained(folder)
-    load_tokenizer(model).save_pretrained(folder)
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+    whole.save_pretrained(temporary)
+    load_tokenizer(model).save_pretrained(temporary)
+    return temporary
 
 
 def _dtype_of(base: Path) -> str:
@@ -172,49 +175,13 @@ def _checked_names(weights: Sequence[_Weights]) -> list[str]:
                 f"{len(extra)} only in the first ({', '.join(extra[:3])})"
             )
         for name in first.files:
-            if first.shape(name) != other.shape(name):
+            here, there = first.entry(name).shape, other.entry(name).shape
+            if here != there:
                 raise LightR1Error(
-                    f"merge: {name} is {first.shape(name)} in {first.folder} and {other.shape(name)} in "
+                    f"merge: {name} is {list(here)} in {first.folder} and {list(there)} in "
                     f"{other.folder}. Models of other sizes, or with other vocabularies, cannot be merged."
                 )
     return sorted(first.files)
-
-
-def _write(tensors: Iterator[tuple[str, torch.Tensor]], out: Path, shard_bytes: int, bar: Any) -> None:
-    """Write tensors to files of bounded size, with an index if there is more than one."""
-    shards: list[list[str]] = []
-    pending: dict[str, torch.Tensor] = {}
-    size = total = 0
-
-    def flush() -> None:
-        save_file(pending, out / f"shard-{len(shards)}.safetensors", metadata={"format": "pt"})
-        shards.append(list(pending))
-        pending.clear()
-
-    for name, tensor in tensors:
-        count = tensor.numel() * tensor.element_size()
-        if pending and size + count > shard_bytes:
-            flush()
-            size = 0
-        pending[name] = tensor.contiguous()
-        size += count
-        total += count
-        bar.update(1)
-    flush()
-    _name_shards(shards, total, out)
-
-
-def _name_shards(shards: Sequence[Sequence[str]], total: int, out: Path) -> None:
-    if len(shards) == 1:
-        (out / "shard-0.safetensors").replace(out / "model.safetensors")
-        return
-    where = {}
-    for number, names in enumerate(shards):
-        final = f"model-{number + 1:05d}-of-{len(shards):05d}.safetensors"
-        (out / f"shard-{number}.safetensors").replace(out / final)
-        where.update(dict.fromkeys(names, final))
-    index = {"metadata": {"total_size": total}, "weight_map": where}
-    (out / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _copy_rest(source: Path, out: Path) -> None:

