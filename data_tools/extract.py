@@ -37,6 +37,9 @@ _LABELLED = re.compile(
     r"(?P<answer>[^\n]+?)[ \t]*(?=\n|$)",
     re.IGNORECASE,
 )
+_FIELD = re.compile(
+    r'"(?:final_?)?answer"\s*:\s*(?:"(?P<text>[^"\n]{1,200})"|(?P<number>-?[\d.]+))\s*,?\s*\}[\s`]*$', re.IGNORECASE
+)
 _OPTION = re.compile(
     r"\b(?:(?:option|choice)(?:\s+is)?|answers?\s+(?:is|are|will\s+be|would\s+be|should\s+be)\s*,?\s*(?:option|choice)?|"
     r"it'?s|answer\s*[:=-]+\s*(?:option|choice)?)\s*[:-]?\s*"
@@ -49,6 +52,7 @@ _CHOICE_LAST = re.compile(
 )
 _LAST_LINE_LETTER = re.compile(r"(?:^|\n)[ \t*(]*(?P<letter>[A-Ja-j])[ \t*).]*$")
 _BOLD = re.compile(r"\*\*(?P<answer>[^*\n]{1,80})\*\*[ \t.]*$")
+_BOLD_PART = re.compile(r"\*\*(?P<answer>[^*]+)\*\*")
 _EMPTY = re.compile(r"(?:\s|\\(?:phantom|hspace)\{[^{}]*\}|[.,_?$])*")
 _NAME = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?")
 _ASKS_LETTER = re.compile(
@@ -56,6 +60,7 @@ _ASKS_LETTER = re.compile(
     re.IGNORECASE,
 )
 _ASKS_ALL = re.compile(r"\b(?:all|solutions|values|separated\s+by|find\s+the\s+\w+s)\b", re.IGNORECASE)
+_ASKS_ONE = re.compile(r"\bonly\s+one\b|\bone\s+of\s+the\b|\bnot\s+both\b", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _TEXT_COMMAND = re.compile(r"\b(?:and|or|cm|in|ft|mi|hours?|minutes?|degrees?|feet|inches|percent|cents)\b")
 _WORD = re.compile(r"[a-zA-Z]{2,}")
@@ -104,11 +109,12 @@ def extract_answer(solution: str, problem: str | None = None) -> Extraction:
     if found is None and (not problem or read_choices(problem)):
         found = _from_option(body)
     found = found or _from_bold(body)
-    if found is None or found.answer is None:
-        return _from_statements(body, question, problem or "")
-    if found.method == "box" and question.proof == "too":
+    if found and found.method == "box" and question.proof == "too":
         return Extraction(None, "proof", 0.6)
-    return Extraction(_finished(found.answer, found.method, choices), found.method, found.confidence)
+    answer = _finished(found.answer, found.method, choices) if found and found.answer else ""
+    if not found or not answer:
+        return _from_statements(body, question, problem or "")
+    return Extraction(answer, found.method, found.confidence)
 
 
 def _from_hashes(body: str) -> Extraction | None:
@@ -148,7 +154,8 @@ def _own_boxes(body: str, question: Question) -> list[Span]:
     if len(group) < 2:
         return group
     between = body[group[-2].end : group[-1].start]
-    one_of = re.search(r"\bor\b|^[\s=$]*$", between) or not _ASKS_ALL.search(question.text)
+    one_of = re.search(r"\bor\b|^[\s=$]*$", between) is not None or _ASKS_ONE.search(question.text) is not None
+    one_of = one_of or _ASKS_ALL.search(question.text) is None
     return group[-1:] if one_of or len({_vote_key(span.content) for span in group}) == 1 else group
 
 
@@ -158,7 +165,10 @@ def _vote_key(answer: str) -> str:
 
 
 def _from_label(body: str) -> Extraction | None:
-    """A line "Answer: ..." near the end."""
+    """A closing line "Answer: ...", or the field "answer" of a closing JSON object."""
+    field = _FIELD.search(body[-2_000:])
+    if field:
+        return Extraction((field["text"] or field["number"]).replace("\\\\", "\\"), "label", 0.95)
     found = list(_LABELLED.finditer(body[-2_000:]))
     if not found:
         return None
@@ -174,6 +184,8 @@ def _from_label(body: str) -> Extraction | None:
 
 def _value_in(content: str) -> str:
     """Cut what an answer line holds down to its maths, where it has some."""
+    bold = _BOLD_PART.search(content)
+    content = bold["answer"] if bold else content
     spans = maths_spans(content)
     if len(spans) == 1:
         parts = equations(spans[0].content)

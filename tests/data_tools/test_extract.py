@@ -29,6 +29,9 @@ CHOICES = r"How many? $\textbf{(A)}\ 7 \qquad \textbf{(B)}\ \frac{1}{2} \qquad \
         ("Adds up to 7.\n#### 7", "7"),
         ("It is 1,234 in total.\nA: 1,234", "1,234"),
         ("We add.\n**Answer:** $x = \\frac12$", r"\frac12"),
+        ("Sums.\n**Answer:** John is **45 miles** away.", "45 miles"),
+        ('{\n "reasoning": "long",\n "answer": "\\\\frac{1}{2}"\n}\n```', r"\frac{1}{2}"),
+        ('{"answer": 192}', "192"),
         ("Long sums.\nThe total is **42**", "42"),
         ("<think>is it \\boxed{1}?</think> No: \\boxed{2}", "2"),
         ("I think it's (D).", "D"),
@@ -45,6 +48,7 @@ def test_values_in_joined_boxes_are_one_answer_only_where_all_are_asked():
     text = r"the values are $\boxed{1}$ and $\boxed{9}$."
     assert extract_answer(text, "Find all possible values of $k$.").answer == "1, 9"
     assert extract_answer(text, "Find the larger of the two numbers.").answer == "9"
+    assert extract_answer(text, "Find the foci. (Enter only one of the foci, not both.)").answer == "9"
     assert extract_answer(r"is \boxed{x+1} or \boxed{1+x}", "Find all values.").answer == "1+x"
 
 
