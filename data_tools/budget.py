@@ -52,4 +52,4 @@ def spend_bits(bits: int, *, fraction: bool) -> None:
     """
     words = bits // _WORD_BITS
     if words > 2:
-        spend(words * words // (8 if fraction else 200))
+        spend(words * words // (8 if fraction else 50))
