@@ -1,0 +1,79 @@
+"""Two optimizer steps of one trainer, its weights saved: run alone and under `torchrun --nproc_per_node 2`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+
+from light_r1 import (
+    CurriculumSFTConfig,
+    CurriculumSFTTrainer,
+    SemiOnPolicyDPOConfig,
+    SemiOnPolicyDPOTrainer,
+    StagedGRPOConfig,
+    StagedGRPOTrainer,
+)
+from tests.conftest import character_tokenizer, make_model
+
+
+def solution(value: int) -> str:
+    return f"<think>\n{'so ' * (value % 5)}{value}\n</think>\n\n\\boxed{{{value}}}"
+
+
+ROWS = [
+    {"problem": f"{a}+1?", "answer": str(a + 1), "solution": solution(a + 1), "difficulty": a}
+    | {"chosen": solution(a + 1), "rejected": solution(a + 4)}
+    for a in range(16)
+]
+
+
+def length(completion_ids, **_):
+    return [float(len(ids)) for ids in completion_ids]
+
+
+def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
+    tokenizer = character_tokenizer("chatml", think_special=True)
+    common = {
+        "per_device_train_batch_size": 8 // processes,
+        "max_steps": 2,
+        "optim": "sgd",
+        "learning_rate": 0.1,
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 1e9,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=True)
+    extra = {"processing_class": tokenizer} | ({"peft_config": adapter} if lora else {})
+    model = make_model(tokenizer)
+    torch.manual_seed(0)
+    if kind == "sft":
+        trainer = CurriculumSFTTrainer(
+            model, CurriculumSFTConfig(str(folder), max_length=256, order="staged", **common), ROWS, **extra
+        )
+    elif kind == "dpo":
+        pairs = [{key: row[key] for key in ("problem", "chosen", "rejected")} for row in ROWS]
+        trainer = SemiOnPolicyDPOTrainer(
+            model, SemiOnPolicyDPOConfig(str(folder), loss_type="nca_pair", max_length=256, **common), pairs, **extra
+        )
+    else:
+        args = StagedGRPOConfig(str(folder), num_generations=4, max_completion_length=16, loss_type="dapo", **common)
+        trainer = StagedGRPOTrainer(model, [length], args, ROWS, **extra)
+    trainer.train()
+    assert trainer.accelerator.num_processes == processes, "the processes did not find each other"
+    if trainer.accelerator.is_main_process:
+        weights = {
+            name: p.detach().clone() for name, p in trainer.accelerator.unwrap_model(trainer.model).named_parameters()
+        }
+        torch.save(weights, folder / "weights.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2] == "lora", int(sys.argv[3]), Path(sys.argv[4]))

@@ -1,0 +1,50 @@
+"""Two processes take the step that one takes: the same rows, samples, rewards and gradients."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def step(folder: Path, kind: str, how: str, processes: int) -> dict[str, torch.Tensor]:
+    folder.mkdir()
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*launcher, "-m", "tests.distributed_step", kind, how, str(processes), str(folder)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return torch.load(folder / "weights.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["full", "lora"])
+@pytest.mark.parametrize("kind", ["sft", "dpo", "grpo"])
+def test_two_processes_take_the_step_of_one(tmp_path, kind, how):
+    one = step(tmp_path / "one", kind, how, 1)
+    two = step(tmp_path / "two", kind, how, 2)
+    from tests.conftest import character_tokenizer, make_model
+
+    start = make_model(character_tokenizer("chatml", think_special=True)).state_dict()
+    moved = 0.0
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], atol=2e-5), f"{name} differs by {(value - two[name]).abs().max()}"
+        if name in start:
+            moved = max(moved, float((value - start[name]).abs().max()))
+        elif "lora_B" in name:
+            moved = max(moved, float(value.abs().max()))
+    assert moved > 1e-4, "nothing was learned, so equality says nothing"
