@@ -96,7 +96,7 @@ def trim(vector: torch.Tensor, density: float) -> torch.Tensor:
         return vector
     count = max(1, round(density * vector.numel()))
     magnitude = vector.abs().flatten()
-    # numpy's selection is some thirty times as fast as `topk`, which sorts what it keeps.
+    # numpy's selection takes a third to a half of the time of `topk`, and none of its 8 bytes an index.
     place = magnitude.numel() - count
     bound = float(np.partition(magnitude.numpy(), place)[place])
     kept = magnitude > bound
