@@ -5,7 +5,7 @@ LAUNCH ?=
 ARGS   ?=
 BIN    := .venv/bin
 READY  := .venv/.ready
-STAGES := sft-stage1 sft-stage2 dpo merge grpo evaluate
+STAGES := sft-stage1 sft-stage2 questions dpo dpo-untagged merge grpo evaluate
 
 # One thread for each of the small tensors of tests and demo: more only wait for each other.
 export OMP_NUM_THREADS ?= 1

@@ -36,7 +36,8 @@ class ContextStage:
         patience: Steps for which the share has to be high.
         plateau_steps: End the stage when the smoothed reward has not grown for this many steps.
         plateau_gain: What counts as growth of the reward.
-        settings: Numbers that the trainer sets while the stage lasts, such as `beta` or `temperature`.
+        settings: `temperature` and `beta` while the stage lasts, instead of those of the run. `beta` needs a run that
+            has one, since a run without it loads no reference.
     """
 
     max_completion_length: int
@@ -84,8 +85,8 @@ def parse_stages(entries: Sequence[Mapping[str, Any]]) -> tuple[ContextStage, ..
 def _check_value(where: str, key: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if key == "settings":
-        if not isinstance(value, Mapping):
-            raise LightR1Error(f"{where}: expected a mapping of numbers, got {value!r}")
+        if not isinstance(value, Mapping) or not set(value) <= {"beta", "temperature"}:
+            raise LightR1Error(f"{where}: expected a mapping with numbers for beta or temperature, got {value!r}")
     elif key in ("clip_ratio", "clip_ratio_low"):
         if value is not None and not (number and 0 < value <= 1):
             raise LightR1Error(f"{where}: expected a share above 0 and up to 1, got {value!r}")

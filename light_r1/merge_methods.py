@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from light_r1.errors import LightR1Error
@@ -57,8 +56,8 @@ def ties(
         scale: Factor on the merged task vector.
         normalize: Divide each entry by the weights of the models that took part in it (the paper's disjoint mean).
     """
-    trimmed = [trim(t.float() - base.float(), density) for t, density in zip(tensors, densities, strict=True)]
-    return base.float() + scale * _elected(trimmed, weights, normalize=normalize)
+    trimmed = [trim(_task_vector(t, base), density) for t, density in zip(tensors, densities, strict=True)]
+    return _elected(trimmed, weights, normalize=normalize).mul_(scale).add_(base)
 
 
 def dare_ties(
@@ -86,8 +85,12 @@ def dare_ties(
     for index, (tensor, density) in enumerate(zip(tensors, densities, strict=True)):
         seed = int.from_bytes(hashlib.sha256(f"{key}:{index}".encode()).digest()[:8], "little") >> 1
         draws = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(seed))
-        kept.append((tensor.float() - base.float()) * (draws < density) / density)
-    return base.float() + scale * _elected(kept, weights, normalize=normalize)
+        kept.append(_task_vector(tensor, base).mul_(draws < density).div_(density))
+    return _elected(kept, weights, normalize=normalize).mul_(scale).add_(base)
+
+
+def _task_vector(tensor: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    return tensor.to(torch.float32, copy=True).sub_(base)
 
 
 def trim(vector: torch.Tensor, density: float) -> torch.Tensor:
@@ -98,25 +101,30 @@ def trim(vector: torch.Tensor, density: float) -> torch.Tensor:
     magnitude = vector.abs().flatten()
     # numpy's selection takes a third to a half of the time of `topk`, and none of its 8 bytes an index.
     place = magnitude.numel() - count
-    bound = float(np.partition(magnitude.numpy(), place)[place])
+    ordered = magnitude.numpy().copy()
+    ordered.partition(place)
+    bound = float(ordered[place])
+    del ordered
     kept = magnitude > bound
     at_bound = (magnitude == bound).nonzero().flatten()
     kept[at_bound[: count - int(kept.sum())]] = True
+    del magnitude
     return vector * kept.view_as(vector)
 
 
 def _elected(vectors: Sequence[torch.Tensor], weights: Sequence[float], *, normalize: bool) -> torch.Tensor:
     """Sum the entries that agree with the sign of the larger total."""
-    total = torch.zeros_like(vectors[0])
+    # In place wherever it can be: the embedding of a 32B model is 3 GB in fp32, and each copy counts.
+    sign = torch.zeros_like(vectors[0])
     for vector, weight in zip(vectors, weights, strict=True):
-        total += vector * weight
-    sign = torch.sign(total)
-    merged, share = torch.zeros_like(total), torch.zeros_like(total)
+        sign.add_(vector, alpha=weight)
+    sign.sign_()
+    merged, share = torch.zeros_like(sign), torch.zeros_like(sign)
     for vector, weight in zip(vectors, weights, strict=True):
-        agrees = (torch.sign(vector) == sign) & (vector != 0)
-        merged += torch.where(agrees, vector * weight, 0.0)
-        share += torch.where(agrees, weight, 0.0)
-    return merged / share.masked_fill(share == 0, 1.0) if normalize else merged
+        agrees = torch.sign(vector).mul_(sign) > 0
+        merged.add_(vector * agrees, alpha=weight)
+        share.add_(agrees, alpha=weight)
+    return merged.div_(share.masked_fill_(share == 0, 1.0)) if normalize else merged
 
 
 def check_options(

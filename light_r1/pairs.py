@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from data_tools.verify import verify
-
 from data_tools.rows import Dropped, Row
+from data_tools.verify import verify
 from light_r1.chat import ChatFormat
 
 RejectedRule = Literal["truncated", "too_long", "too_short", "right_thought", "wrong"]

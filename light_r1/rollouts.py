@@ -7,7 +7,7 @@ the number of processes, so a run that was killed, or goes on with other process
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 from data_tools.rollouts import RolloutStore, prompt_id
 from data_tools.rows import Row
 from light_r1.chat import ChatFormat
+from light_r1.judge import shared_judge
 from light_r1.progress import progress_bar
 from light_r1.ranks import Ranks
-from light_r1.rewards import judge
 from light_r1.samplers import Completion, Request, Sampler, SamplingParams
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ class Collector:
                 requests = [Request(p, i, self._prompt(by_id[p])) for p in group for i in range(n)]
                 completions = self.sampler.sample(requests, params)
                 store.append(
-                    {"sampler": sampler, "seed": params.seed, **self._judged(completion, by_id)}
-                    for completion in completions
+                    {"sampler": sampler, "seed": params.seed, **record} for record in self._judged(completions, by_id)
                 )
                 bar.update(len(requests))
         self.ranks.barrier()
@@ -82,21 +81,22 @@ class Collector:
     def _prompt(self, question: Row) -> tuple[int, ...]:
         return tuple(self.chat.prompt_ids(question["problem"]))
 
-    def _judged(self, completion: Completion, by_id: dict[str, Row]) -> Row:
-        request = completion.request
-        text = self.chat.response_text(completion.completion_ids)
-        verdict = judge(text, by_id[request.prompt_id]["answer"])
-        return {
-            "prompt_id": request.prompt_id,
-            "sample_index": request.sample_index,
-            "text": text,
-            "completion_ids": completion.completion_ids,
-            "finished": completion.finished,
-            "n_tokens": len(completion.completion_ids),
-            "correct": None if verdict.outcome == "timeout" else verdict.correct,
-            "outcome": verdict.outcome,
-            "reason": verdict.reason,
-        }
+    def _judged(self, completions: Sequence[Completion], by_id: dict[str, Row]) -> Iterator[Row]:
+        texts = [self.chat.response_text(completion.completion_ids) for completion in completions]
+        golds = [by_id[completion.request.prompt_id]["answer"] for completion in completions]
+        verdicts = shared_judge().verdicts(texts, golds)
+        for completion, text, verdict in zip(completions, texts, verdicts, strict=True):
+            yield {
+                "prompt_id": completion.request.prompt_id,
+                "sample_index": completion.request.sample_index,
+                "text": text,
+                "completion_ids": completion.completion_ids,
+                "finished": completion.finished,
+                "n_tokens": len(completion.completion_ids),
+                "correct": None if verdict.outcome == "timeout" else verdict.correct,
+                "outcome": verdict.outcome,
+                "reason": verdict.reason,
+            }
 
     def _stored(self, sampler: str) -> dict[tuple[str, int], Row]:
         """Return what every process has stored, also processes of an earlier run with more of them."""

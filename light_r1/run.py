@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from light_r1.check import load_checked
 from light_r1.checkpoints import prune_checkpoints, set_torn_aside
 from light_r1.decision import Decision, decide
 from light_r1.errors import LightR1Error, RunDirError
 from light_r1.manifest import Manifest, describe_outputs, git_commit, package_versions
 from light_r1.ranks import Ranks, current_ranks
-from light_r1.recipe import load_recipe, resolved
+from light_r1.recipe import resolved
 from light_r1.run_dir import Batch, RunDir, StageDir, now, readable_bytes
 from light_r1.sources import source_hash
 from light_r1.specs import Recipe, StageSpec
@@ -57,7 +58,7 @@ def run_recipe(
         StageError: A stage cannot go on.
     """
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, overrides)
+        recipe = load_checked(recipe, overrides).recipe
     ranks = current_ranks()
     run = Run(recipe, RunDir(Path(recipe.output_dir) / recipe.name), ranks)
     with run.dir.lock() if ranks.is_main else nullcontext(), console(ranks):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SAMPLERS = {
     "hf": "light_r1.samplers.hf:from_chat",
+    "openai": "light_r1.samplers.openai:from_chat",
+    "vllm": "light_r1.samplers.vllm:from_chat",
 }
 
 

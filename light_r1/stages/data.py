@@ -17,6 +17,7 @@ from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 from light_r1.stages.inputs import stage_rows
 
 SAMPLE = "sample"
+_WRITTEN = ("clusters",)  # options of tools that name a file they write, not one they read
 
 
 class DataStage(Stage):
@@ -40,7 +41,8 @@ class DataStage(Stage):
                 continue
             for key, value in _options(step, recipe).items():
                 paths = value if isinstance(value, list) else [value]
-                named.update({f"{step['tool']}.{key}.{p.name}": p for p in paths if isinstance(p, Path)})
+                if key not in _WRITTEN:
+                    named.update({f"{step['tool']}.{key}.{p.name}": p for p in paths if isinstance(p, Path)})
         return named
 
     def run(self, job: StageJob) -> StageResult:
@@ -58,7 +60,7 @@ class DataStage(Stage):
             if job.ranks.is_main:
                 stream = fold(
                     rows,
-                    [(step["tool"], _options(step, job.recipe)) for step in steps],
+                    [(step["tool"], _options(step, job.recipe, job.dir.output)) for step in steps],
                     on_dropped=lambda step, item: dropped.append((step, item)),
                 )
                 write_rows(handed, stream)
@@ -98,13 +100,16 @@ def _segments(steps: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return segments
 
 
-def _options(step: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """Return a tool's options, with its files looked up as data files are."""
+def _options(step: dict[str, Any], recipe: Recipe, written: Path | None = None) -> dict[str, Any]:
+    """Return a tool's options: files it reads looked up as data files are, files it writes put into `written`."""
     found = {}
     for key, value in step.items():
         if key != "tool":
             is_file = "Path" in option_table(step["tool"])[key].kinds and value is not None
-            found[key] = _found(value, recipe) if is_file else value
+            if is_file and key in _WRITTEN:
+                found[key] = written / Path(value).name if written else value
+            else:
+                found[key] = _found(value, recipe) if is_file else value
     return found
 
 

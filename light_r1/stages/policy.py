@@ -114,6 +114,8 @@ class Policy:
     def collector(self, job: StageJob, folder: Path, *, batch_size: int) -> Collector:
         """Return a collector that samples from this model with the recipe's sampler backend."""
         self.model.to(torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu")
+        if job.recipe.sampler.backend == "vllm":
+            self.saved(job)  # it loads the weights itself, from the path in the model's config
         sampler = make_sampler(
             job.recipe.sampler.backend,
             model=self.model,

@@ -37,6 +37,7 @@ from light_r1.chat import ChatFormat
 from light_r1.collapse import Collapse, CollapseBounds, CollapseWatch
 from light_r1.context import CLIP_RATIO, ENTROPY, LENGTH, REWARD, ContextSchedule, parse_stages
 from light_r1.errors import StageError
+from light_r1.judge import shared_judge
 from light_r1.reward_guard import GuardedReward, stop_without_rewards
 from light_r1.rewards import Reward
 from light_r1.samplers import Request, SamplingParams
@@ -224,8 +225,11 @@ class StagedGRPOTrainer(GRPOTrainer):
         return steps[max(good)] if (good := [number for number in steps if number <= step]) else None
 
     def enter_context(self) -> None:
-        """Set the completion length of the current stage everywhere TRL reads it."""
-        length = self.context.stage.max_completion_length
+        """Set the completion length and the settings of the current stage everywhere TRL reads them."""
+        stage = self.context.stage
+        length = stage.max_completion_length
+        self.beta = stage.settings.get("beta", self.args.beta)
+        self.temperature = stage.settings.get("temperature", self.args.temperature)
         self.max_completion_length = length
         if self.use_vllm:
             self.vllm_generation.max_completion_length = length
@@ -250,7 +254,7 @@ class StagedGRPOTrainer(GRPOTrainer):
         self._metrics["train" if self.model.training else "eval"]["context/max_completion_length"].append(
             float(self.max_completion_length)
         )
-        stop_without_rewards(rewards.T.tolist(), self.reward_failures)
+        stop_without_rewards(rewards.T.tolist(), self.reward_failures + shared_judge().reasons)
         return rewards
 
 
@@ -288,7 +292,7 @@ def sampled_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str,
     ]
     params = SamplingParams(
         max_tokens=trainer.max_completion_length,
-        temperature=args.temperature,
+        temperature=trainer.temperature,
         top_p=args.top_p,
         top_k=args.top_k or None,
         # Every generation needs its own samples, and a resumed run the same ones.
