@@ -1,7 +1,7 @@
 """Merge model folders over safetensors, one tensor at a time.
 
-Memory is that of one tensor per model in fp32, so that 32B models merge on a laptop. An adapter is merged into its
-base first, which does load that model. No embedding is resized: names and shapes have to match, and it is said where
+Memory is that of a few copies of one tensor in fp32, whatever the model's size (docs/merge.md). An adapter is merged
+into its base first, which does load that model. No embedding is resized: names and shapes have to match, and it is said where
 they do not.
 """
 
