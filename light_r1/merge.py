@@ -1,8 +1,8 @@
 """Merge model folders over safetensors, one tensor at a time.
 
 Memory is that of a few copies of one tensor in fp32, whatever the model's size (docs/merge.md). An adapter is merged
-into its base first, which does load that model. No embedding is resized: names and shapes have to match, and it is said where
-they do not.
+into its base first, which does load that model. No embedding is resized: names and shapes have to match, and
+it is said where they do not.
 """
 
 from __future__ import annotations
