@@ -49,6 +49,8 @@ class CurriculumSFTConfig(SFTConfig):
         difficulty_column: Column with a number per row, higher is harder.
         curriculum_stages: Number of difficulty quantiles of `staged`.
         pacing_epochs: Epochs that follow the curriculum; later ones are in random order.
+        batch_by_length: Put rows of like length into one batch, which saves padding. Rows of like length are often of
+            like difficulty too: turn it off for small batches at high learning rates.
         schedule_epochs: Epochs that the learning-rate schedule spans; `num_train_epochs` if `None`.
         stop_after_epochs: Epochs that are trained; `num_train_epochs` if `None`.
     """
@@ -65,6 +67,7 @@ class CurriculumSFTConfig(SFTConfig):
     difficulty_column: str = field(default="difficulty", metadata={"help": "Column with the difficulty."})
     curriculum_stages: int = field(default=3, metadata={"help": "Difficulty quantiles of `staged`."})
     pacing_epochs: int | None = field(default=None, metadata={"help": "Epochs that follow the curriculum."})
+    batch_by_length: bool = field(default=True, metadata={"help": "Put rows of like length into one batch."})
     schedule_epochs: float | None = field(default=None, metadata={"help": "Epochs that the LR schedule spans."})
     stop_after_epochs: float | None = field(default=None, metadata={"help": "Epochs that are trained."})
 
@@ -248,7 +251,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             _curriculum(args, order="by_difficulty" if packed and self._keeps_order else args.order),
             difficulty,
             list(lengths),
-            batch=None if packed else args.train_batch_size * args.world_size,
+            batch=args.train_batch_size * args.world_size if args.batch_by_length and not packed else None,
             epoch=lambda: int((self.state.epoch or 0) + 1e-6),
         )
 

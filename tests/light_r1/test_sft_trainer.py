@@ -215,3 +215,13 @@ def test_loss_is_logged_by_difficulty(tokenizer, tmp_path):
             count += int(kept.sum())
         assert logs[f"difficulty/{level}/loss"] == pytest.approx(total / count, rel=1e-4)
         assert logs[f"difficulty/{level}/accuracy"] == pytest.approx(right / count, rel=1e-4)
+
+
+def test_rows_of_like_length_share_a_batch_only_if_asked(tokenizer, tmp_path):
+    rows = [{**row, "problem": row["problem"] * (1 + i % 9)} for i, row in enumerate(ROWS)]
+
+    def padding(**fields):
+        made = trainer(tokenizer, tmp_path, rows, **fields)
+        return sum(batch["input_ids"].numel() for batch in made.get_train_dataloader())
+
+    assert padding() < padding(batch_by_length=False)
