@@ -7,7 +7,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 STAGES := sft-stage1 sft-stage2 questions dpo dpo-untagged merge grpo evaluate
 
-# One thread for each of the small tensors of tests and demo: more only wait for each other.
+# One thread for each of the small tensors of the tests: where other work runs, more only wait for each other.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## Install into .venv
 
+demo: OMP_NUM_THREADS = 2
 demo: $(READY) ## The whole curriculum on the embedded tiny default, then its report
 	HF_HUB_OFFLINE=1 $(BIN)/python -m light_r1.run recipes/tiny.yaml $(ARGS)
 

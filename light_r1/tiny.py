@@ -1,26 +1,26 @@
-r"""The embedded curriculum: a world of word problems that a tiny model can climb in minutes on a CPU.
+r"""The embedded curriculum: chains of sums, of which only the last digit is asked. A tiny model climbs it in minutes.
 
-Problem     Cid has twice as many as Ben. Ann has 12 coins. Ben has 5 fewer than Ann. How many coins does Cid have?
+Problem     Start with 7. Step c: add 5. Step a: times 3. What is the last digit?
 Solution    <think>
-            Ann has 12
-            Ben has 5 fewer: 12-5=7
-            Cid has twice as many: 7*2=14
+            c:7+5=_2
+            a:2*3=_6
             </think>
 
-            Cid has \boxed{14} coins.
+            The last digit is \boxed{6}.
 
-Difficulty is the number of steps, the sentences that compare. Answered at once a problem of several steps is out of
-reach of a model of this size; written out it is a quotation and one sum a line. Longer problems than those trained do
-not come for free, which leaves room for a second, harder stage.
+A line of the thought repeats the step's letter, which tells attention where to look, and says what the result ends in
+(`=_`). Difficulty is the number of steps. Answered at once a problem of several steps is a guess among ten digits;
+written out it is a lookup and one sum a line. Longer problems than those trained do not come for free, which leaves
+room for a second, harder stage.
 
 The sources, for recipes:
 
 - `problems`: worked solutions, or short answers for a base model that has never seen a thought;
-- `drills` and `recalls`: texts for the base model, which has to know its sums and how to look something up before it
-  can learn to reason with them.
+- `drills`: plain lines of sums for the base model, as web text holds pieces of every later skill.
 
 Held-out problems cannot overlap with training: the split goes by a hash of the numbers and operations of a problem, so
-that it is not even a training problem with other names.
+that it is not even a training problem with other letters. Problems of one step are all training ones, since there are
+few of them.
 """
 
 from __future__ import annotations
@@ -29,45 +29,39 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from string import ascii_lowercase
 from typing import Any, Literal
 
 from light_r1.errors import DataError
-from light_r1.tiny_tokenizer import NAMES, THINGS, build_tokenizer
+from light_r1.tiny_tokenizer import build_tokenizer
 
-__all__ = ["build_tokenizer", "drills", "problems", "recalls"]
+__all__ = ["build_tokenizer", "drills", "problems"]
 
 Split = Literal["train", "heldout"]
 
-_HELDOUT_SHARE = 8  # one in this many sequences of numbers and operations is held out
-_LARGEST_OPERAND = 9
-_LARGEST_NUMBER = 20
+_HELDOUT_SHARE = 5  # one in this many sequences of numbers and operations is held out
+_WORDS = {"+": "add", "*": "times"}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One comparison: the operation `+`, `-` or `*`, its operand, and the values before and after."""
+    """One step: its letter, the operation `+` or `*`, the operand, and the last digits before and after."""
 
+    letter: str
     operation: str
     operand: int
     before: int
     after: int
 
     @property
-    def phrase(self) -> str:
-        """The comparison in words, without what it compares to."""
-        if self.operation == "*":
-            return "twice as many" if self.operand == 2 else "three times as many"
-        return f"{self.operand} {'more' if self.operation == '+' else 'fewer'}"
-
-    @property
     def sentence(self) -> str:
-        """The comparison in words, as it stands between the two names."""
-        return f"{self.phrase} {'as' if self.operation == '*' else 'than'} "
+        """The step as the problem has it."""
+        return f"Step {self.letter}: {_WORDS[self.operation]} {self.operand}."
 
     @property
-    def sum(self) -> str:
-        """The calculation: `17+5=22`."""
-        return f"{self.before}{self.operation}{self.operand}={self.after}"
+    def line(self) -> str:
+        """The step as the thought has it."""
+        return f"{self.letter}:{self.before}{self.operation}{self.operand}=_{self.after}"
 
 
 def problems(
@@ -90,113 +84,69 @@ def problems(
         style: `worked` solutions think line by line; `short` ones only state the answer.
 
     Yields:
-        Rows with `id`, `problem`, `solution`, `answer` (digits) and `difficulty` (steps).
+        Rows with `id`, `problem`, `solution`, `answer` (a digit) and `difficulty` (steps).
 
     Raises:
         DataError: The numbers of steps are out of range.
     """
-    if not 1 <= min_steps <= max_steps < len(NAMES):
-        raise DataError(f"tiny problems have 1 to {len(NAMES) - 1} steps, got {min_steps} to {max_steps}")
+    fewest = 1 if split == "train" else 2
+    if not fewest <= min_steps <= max_steps <= len(ascii_lowercase):
+        raise DataError(
+            f"tiny problems have {fewest} to {len(ascii_lowercase)} steps, got {min_steps} to {max_steps} ({split})"
+        )
     rng = Random(f"{seed}:{split}")
     seen: set[str] = set()
     while len(seen) < n:
         steps = _chain(rng, rng.randint(min_steps, max_steps))
-        names, thing = _people(rng, len(steps) + 1), rng.choice(THINGS)
-        problem = _problem(steps, names, thing, rng)
+        problem = _problem(steps)
         if problem in seen or _is_heldout(steps) != (split == "heldout"):
             continue
         seen.add(problem)
-        statement = f"{names[-1]} has \\boxed{{{steps[-1].after}}} {thing}."
+        statement = f"The last digit is \\boxed{{{steps[-1].after}}}."
+        thought = "\n".join(step.line for step in steps)
         yield {
             "id": f"tiny-{hashlib.sha256(problem.encode()).hexdigest()[:12]}",
             "problem": problem,
-            "solution": statement
-            if style == "short"
-            else f"<think>\n{_thought(steps, names)}\n</think>\n\n{statement}",
+            "solution": statement if style == "short" else f"<think>\n{thought}\n</think>\n\n{statement}",
             "answer": str(steps[-1].after),
             "difficulty": len(steps),
         }
 
 
 def drills(*, n: int, seed: int, sums: int = 8) -> Iterator[dict[str, Any]]:
-    """Yield plain texts for the base model: running sums, without a story, a name or a thought.
-
-    A sum goes on with the result before it, so little else than operations and operands is left to chance: in
-    sums that have nothing to do with each other most of the loss is spent on numbers that nothing can predict.
+    """Yield plain texts for the base model: lines of sums, without a problem or a thought.
 
     Args:
         n: Number of texts.
         seed: The same seed gives the same texts.
-        sums: Sums in each.
+        sums: Lines in each.
 
     Yields:
         Rows with `text`.
     """
     rng = Random(f"{seed}:drills")
     for _ in range(n):
-        yield {"text": "\n".join(step.sum for step in _chain(rng, sums))}
-
-
-def recalls(*, n: int, seed: int, facts: int = 6) -> Iterator[dict[str, Any]]:
-    """Yield plain texts for the base model: facts about people, and the same facts again in another order.
-
-    The second half teaches to look a person up wherever they stand. Without it a lookup is learnt by position, which
-    is of no use in a longer problem.
-
-    Args:
-        n: Number of texts.
-        seed: The same seed gives the same texts.
-        facts: Facts in each.
-
-    Yields:
-        Rows with `text`.
-    """
-    rng = Random(f"{seed}:recalls")
-    for _ in range(n):
-        said = [
-            f"{name} has {_step(rng, rng.randint(0, _LARGEST_NUMBER)).phrase}" for name in rng.sample(NAMES, facts)
-        ]
-        yield {"text": "\n".join([*said, *rng.sample(said, facts)])}
-
-
-def _people(rng: Random, count: int) -> tuple[str, ...]:
-    """Return neighbours in the alphabet, so that who comes next in a thought is no riddle of its own."""
-    first = rng.randrange(len(NAMES) - count + 1)
-    return NAMES[first : first + count]
+        yield {"text": "\n".join(step.line for step in _chain(rng, sums))}
 
 
 def _chain(rng: Random, length: int) -> list[Step]:
-    steps: list[Step] = []
-    value = rng.randint(1, _LARGEST_NUMBER)
-    for _ in range(length):
-        steps.append(_step(rng, value))
-        value = steps[-1].after
+    steps = []
+    value = rng.randint(0, 9)
+    for letter in rng.sample(ascii_lowercase, length):
+        operation, operand = rng.choice("+*"), rng.randint(1, 9)
+        after = (value + operand if operation == "+" else value * operand) % 10
+        steps.append(Step(letter, operation, operand, value, after))
+        value = after
     return steps
 
 
-def _step(rng: Random, value: int) -> Step:
-    """Return a random step from a value to another one between 0 and the largest number."""
-    while True:
-        operation = rng.choice("++--*")
-        operand = rng.randint(2, 3) if operation == "*" else rng.randint(1, _LARGEST_OPERAND)
-        after = {"+": value + operand, "-": value - operand, "*": value * operand}[operation]
-        if 0 <= after <= _LARGEST_NUMBER:
-            return Step(operation, operand, value, after)
+def _problem(steps: Sequence[Step]) -> str:
+    return f"Start with {steps[0].before}. {' '.join(s.sentence for s in steps)} What is the last digit?"
 
 
-def _is_heldout(steps: list[Step]) -> bool:
-    signature = " ".join(step.sum for step in steps)
-    return int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4], "big") % _HELDOUT_SHARE == 0
-
-
-def _problem(steps: list[Step], names: Sequence[str], thing: str, rng: Random) -> str:
-    facts = [f"{names[0]} has {steps[0].before} {thing}."]
-    facts += [f"{name} has {s.sentence}{other}." for s, other, name in zip(steps, names, names[1:], strict=False)]
-    rng.shuffle(facts)
-    return f"{' '.join(facts)} How many {thing} does {names[-1]} have?"
-
-
-def _thought(steps: list[Step], names: Sequence[str]) -> str:
-    first = f"{names[0]} has {steps[0].before}"
-    lines = [first, *(f"{name} has {s.phrase}: {s.sum}" for name, s in zip(names[1:], steps, strict=True))]
-    return "\n".join(lines)
+def _is_heldout(steps: Sequence[Step]) -> bool:
+    """Say on which side a problem is, by its numbers and operations alone."""
+    if len(steps) == 1:
+        return False
+    key = f"{steps[0].before}" + "".join(f"{step.operation}{step.operand}" for step in steps)
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % _HELDOUT_SHARE == 0

@@ -2,8 +2,8 @@ r"""The tokenizer of the embedded curriculum: built here from a word list, nothi
 
 It is a byte-level BPE in the very form of Qwen2's, so that `AutoTokenizer` and inference engines, which rebuild a
 Qwen2 model's tokenizer from its vocabulary and merges alone, tokenise exactly as training did. Every word of the
-problems is one token and every digit is one. A name never takes in the space before it, so it is the same token
-wherever it stands, and copying it is one step of attention. Any other text is encoded in bytes.
+problems is one token, and so is every digit. A step's letter never takes in the space before it, so it is the same
+token wherever it stands, and copying it is one step of attention. Any other text is encoded in bytes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,13 @@ if TYPE_CHECKING:
 PAD, END = "<|endoftext|>", "<|im_end|>"
 _TURN_AND_THINK = ("<|im_start|>", "<think>", "</think>")
 
-NAMES = (
-    *("Ann", "Ben", "Cid", "Dee", "Eli", "Fay", "Gus", "Hal", "Ivy", "Jon", "Kim", "Lea"),
-    *("Max", "Ned", "Oda", "Pia", "Quin", "Roy", "Sue", "Tom", "Uma", "Vic", "Wes", "Zoe"),
-)
-THINGS = ("apples", "books", "cards", "coins", "marbles", "pens", "shells", "stamps")
-
 # In the alphabet of byte-level BPE `Ġ` is a space and `Ċ` a line break.
-_SPACED = (*THINGS, "has", "more", "fewer", "than", "twice", "three", "times", "as", "many", "does", "have", "\\")
-_WORDS = (*NAMES, "How", "boxed", "user", "assistant", "system", "ĊĊ", *(f"Ġ{word}" for word in _SPACED))
+_SPACED = ("with", "Step", "add", "times", "What", "is", "the", "last", "digit", "\\")
+_WORDS = ("Start", "The", "boxed", "=_", "user", "assistant", "system", "ĊĊ", *(f"Ġ{word}" for word in _SPACED))
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
-    """Build the tokenizer: ChatML with `<think>` and `</think>` as special tokens, fewer than 500 tokens in all."""
+    """Build the tokenizer: ChatML with `<think>` and `</think>` as special tokens, fewer than 400 tokens in all."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import Qwen2Tokenizer
 
