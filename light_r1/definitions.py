@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from sysconfig import get_path
 from typing import Any, TypeAlias
 
 from light_r1.errors import LightR1Error
@@ -46,29 +47,87 @@ def split_dotted(dotted: str) -> tuple[str, str]:
     return module, name
 
 
-@lru_cache(maxsize=256)
-def read_module(name: str) -> Module:
-    """Parse the source of module `name`; its parent packages are not imported.
+def module_file(name: str) -> Path:
+    """Return the source file of module `name`; its parent packages are not imported.
 
     Raises:
         SourceError: If there is no such module, or it has no Python source.
     """
+    path = _find_file(name)
+    if path is None:
+        raise SourceError(f"no module named {name} with Python source")
+    return path
+
+
+@lru_cache(maxsize=1024)
+def _find_file(name: str) -> Path | None:
     top, *rest = name.split(".")
     try:
         spec = find_spec(top)
-    except (ValueError, ImportError) as error:
-        raise SourceError(f"no package named {top}") from error
+    except (ValueError, ImportError):
+        return None
     if spec is None:
-        raise SourceError(f"no package named {top}")
+        return None
     roots = [Path(place) for place in spec.submodule_search_locations or []]
     candidates = [root.joinpath(*rest) / "__init__.py" for root in roots]
     candidates += [root.joinpath(*rest[:-1], f"{rest[-1]}.py") for root in roots if rest]
-    if not roots and not rest and spec.origin:
+    if not roots and not rest and spec.origin and spec.origin.endswith(".py"):
         candidates = [Path(spec.origin)]
-    for path in candidates:
-        if path.is_file():
-            return Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
-    raise SourceError(f"no module named {name}")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@lru_cache(maxsize=256)
+def read_module(name: str) -> Module:
+    """Parse the source of module `name`; nothing is imported.
+
+    Raises:
+        SourceError: If there is no such module, it has no Python source, or it is no valid Python.
+    """
+    path = module_file(name)
+    try:
+        return Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+    except SyntaxError as error:
+        raise SourceError(f"{path}:{error.lineno}: {error.msg}") from error
+
+
+def project_modules(name: str) -> dict[str, Path]:
+    """Return the files of module `name` and of the modules of the same project that it imports, at any depth.
+
+    Of the same project are modules of the same top package, and those that lie beside it without being installed
+    there. Packages on the way to a module do not count, though Python runs them.
+
+    Raises:
+        SourceError: If there is no module `name`, or it has no Python source.
+    """
+    top = name.partition(".")[0]
+    file = module_file(name)
+    depth = name.count(".") + (file.name == "__init__.py")
+    beside = file.parents[depth]
+    pending, found = {name: file}, dict[str, Path]()
+    while pending:
+        module, file = pending.popitem()
+        found[module] = file
+        for imported in _imported(read_module(module)) - found.keys():
+            found_file = _find_file(imported)
+            if found_file is None:
+                continue  # a module without source
+            if imported.partition(".")[0] == top or _is_own(found_file, beside):
+                pending[imported] = found_file
+    return found
+
+
+def _imported(module: Module) -> set[str]:
+    """Return the names that the module imports: modules, and what may be modules (`from package import name`)."""
+    names = {alias.name for node in ast.walk(module.tree) if isinstance(node, ast.Import) for alias in node.names}
+    for base, name in _import_map(module.name).values():
+        inner = f"{base}.{name}"
+        names.add(inner if _find_file(inner) else base)
+    return names
+
+
+def _is_own(file: Path, beside: Path) -> bool:
+    installed = {"site-packages", "dist-packages"} & set(file.parts) or file.is_relative_to(get_path("stdlib"))
+    return not installed and file.is_relative_to(beside)
 
 
 @lru_cache(maxsize=256)

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from light_r1.atomic import write_json
+from light_r1.definitions import project_modules
 from light_r1.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -196,6 +197,17 @@ def _hash_bytes(blocks: Iterator[bytes]) -> str:
     for block in blocks:
         digest.update(block)
     return digest.hexdigest()
+
+
+def code_hash(module: str) -> str:
+    """Return the hash of a module's source and of the project's own modules that it imports, at any depth.
+
+    What is installed from elsewhere does not count: a package's update must not retrain a model.
+
+    Raises:
+        SourceError: There is no such module, or it has no Python source.
+    """
+    return _combined({name: file_hash(path) for name, path in project_modules(module).items()})
 
 
 def model_folder_hash(path: str | Path) -> str:

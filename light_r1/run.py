@@ -19,11 +19,11 @@ from light_r1.check import load_checked
 from light_r1.checkpoints import prune_checkpoints, set_torn_aside
 from light_r1.decision import Decision, decide
 from light_r1.errors import LightR1Error, RunDirError
+from light_r1.input_hashes import input_hashes, stages_needed
 from light_r1.manifest import Manifest, describe_outputs, git_commit, package_versions
 from light_r1.ranks import Ranks, current_ranks
 from light_r1.recipe import resolved
 from light_r1.run_dir import Batch, RunDir, StageDir, now, readable_bytes
-from light_r1.sources import source_hash
 from light_r1.specs import Recipe, StageSpec
 from light_r1.stages import load_stage
 from light_r1.stages.base import Artifact, Stage, StageJob, StageResult
@@ -220,11 +220,7 @@ class Run:
 
     def _stages_needed(self, spec: StageSpec) -> list[str]:
         """Return the earlier stages that a stage reads, and see that each is done."""
-        # A source may be called like a stage; rows come from the source then.
-        rows = [name for name in (spec.data, spec.eval_data) if name not in self.recipe.data]
-        named = [*spec.inputs, *rows, spec.options.get("base")]
-        stages = {stage.name for stage in self.recipe.stages}
-        needed = list(dict.fromkeys(name for name in named if name in stages))
+        needed = stages_needed(spec, self.recipe)
         for name in needed:
             if name not in self.artifacts:
                 self.artifacts[name] = self._done_artifact(name, spec.name)
@@ -241,17 +237,8 @@ class Run:
         return self._artifact(planned)
 
     def _input_hashes(self, spec: StageSpec, stage: Stage) -> dict[str, str]:
-        hashes = {name: self.artifacts[name].fingerprint for name in self._stages_needed(spec)}
-        cache = self.dir.hashes
-        for name in (spec.data, spec.eval_data):
-            if name is not None and name not in hashes:
-                hashes[name] = source_hash(self.recipe, self.recipe.data[name], cache=cache)
-        if "evaluate" in stage.reads and self.recipe.evaluate is not None:
-            for name, source in self.recipe.evaluate.benchmarks.items():
-                hashes[f"evaluate.benchmarks.{name}"] = source_hash(self.recipe, source, cache=cache)
-        for name, file in stage.files(spec, self.recipe).items():
-            hashes[name] = _hash_of(file, cache)
-        return hashes
+        made = {name: self.artifacts[name].fingerprint for name in self._stages_needed(spec)}
+        return input_hashes(spec, stage, self.recipe, made, cache=self.dir.hashes)
 
     def _batch(self, spec: StageSpec, stage: Stage) -> Batch | None:
         if stage.args_class is None or "per_device_train_batch_size" not in (known := _defaults(stage.args_class)):
@@ -263,12 +250,6 @@ class Run:
         from light_r1.report import write_report
 
         write_report(self.dir.root)
-
-
-def _hash_of(path: Path, cache: Path) -> str:
-    from light_r1.fingerprint import file_hash
-
-    return file_hash(path, cache=cache)
 
 
 def _defaults(config_class: str) -> dict[str, int]:

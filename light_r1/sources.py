@@ -7,7 +7,6 @@ done here: that is what `data_tools` and `data` stages are for.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from typing import Any
 from data_tools.columns import to_canonical
 from data_tools.rows import Row, read_rows
 from light_r1.errors import DataError
-from light_r1.fingerprint import file_hash
+from light_r1.fingerprint import code_hash, file_hash
 from light_r1.named import call_by_name
 from light_r1.specs import Recipe, SourceSpec
 
@@ -93,16 +92,8 @@ def source_hash(recipe: Recipe, source: SourceSpec, *, cache: Path | None = None
     if source.mix:
         identity["parts"] = [source_hash(recipe, recipe.data[part.source], cache=cache) for part in source.mix]
     elif source.generator is not None:
-        identity["code"] = _module_hash(source.generator)
+        identity["code"] = code_hash(source.generator.partition(":")[0])
     else:
         identity["files"] = [file_hash(find_file(recipe, path), cache=cache) for path in source.path]
     text = json.dumps(identity, sort_keys=True, ensure_ascii=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _module_hash(dotted: str) -> str:
-    """Return the hash of the generator's module: other code may make other rows."""
-    found = importlib.util.find_spec(dotted.partition(":")[0])
-    if found is None or found.origin is None:
-        raise DataError(f"generator {dotted}: no such module")
-    return file_hash(found.origin)

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from light_r1.definitions import SourceError, class_attribute, find_definition, literal, read_module, split_dotted
+from light_r1.definitions import (
+    SourceError,
+    class_attribute,
+    find_definition,
+    literal,
+    project_modules,
+    read_module,
+    split_dotted,
+)
 
 
 @pytest.fixture
@@ -53,3 +61,33 @@ def test_what_is_no_literal_is_an_error(package, dotted):
 def test_a_function_has_no_class_attributes(package):
     with pytest.raises(SourceError, match="not a class"):
         class_attribute("pkg_read.inner:function", "makes")
+
+
+def test_project_modules_are_those_that_a_module_imports_from_its_own_project(tmp_path, monkeypatch):
+    files = {
+        "own/__init__.py": "import own.unused_by_gen",
+        "own/unused_by_gen.py": "",
+        "own/gen.py": "import json\nfrom . import deep\nfrom beside import name\ndef rows():\n    import own.late",
+        "own/deep.py": "from own.gen import rows\nimport math\n",
+        "own/late.py": "",
+        "beside.py": "name = 1\n",
+        "lib/site-packages/installed.py": "",
+    }
+    for file, text in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "lib" / "site-packages")
+    read_module.cache_clear()
+    assert set(project_modules("own.gen")) == {"own.gen", "own.deep", "own.late", "beside"}
+    assert set(project_modules("installed")) == {"installed"}
+    assert set(project_modules("light_r1.tiny")) >= {"light_r1.tiny", "light_r1.tiny_tokenizer"}
+
+
+def test_what_is_no_python_is_a_source_error_with_its_place(tmp_path, monkeypatch):
+    (tmp_path / "torn_module.py").write_text("def rows():\n    return [\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SourceError, match=r"torn_module.py:2: "):
+        read_module("torn_module")
+    with pytest.raises(SourceError, match="math"):
+        read_module("math")

@@ -65,6 +65,18 @@ def test_the_hash_follows_content_and_settings_not_names(recipe, tmp_path):
     assert source_hash(recipe, recipe.data["made"]) != source_hash(recipe, options)
 
 
+def test_the_hash_of_a_generator_follows_its_code_and_the_modules_it_imports(recipe, tmp_path, monkeypatch):
+    (tmp_path / "rows_made.py").write_text("from words_made import WORD\ndef rows(): yield {'problem': WORD}\n")
+    (tmp_path / "words_made.py").write_text("WORD = 'one'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    source = SourceSpec(generator="rows_made:rows")
+    first = source_hash(recipe, source)
+    (tmp_path / "words_made.py").write_text("WORD = 'two'\n")
+    second = source_hash(recipe, source)
+    (tmp_path / "rows_made.py").write_text("from words_made import WORD\ndef rows(): yield {'problem': WORD * 2}\n")
+    assert len({first, second, source_hash(recipe, source)}) == 3
+
+
 def test_a_missing_file_names_both_places(recipe, tmp_path):
     with pytest.raises(DataError, match=r"nowhere.jsonl: no such file") as error:
         find_file(recipe, "nowhere.jsonl")

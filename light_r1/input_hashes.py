@@ -1,0 +1,72 @@
+"""What goes into a stage, as hashes: the half of its fingerprint that its settings do not tell.
+
+Earlier stages by their fingerprints, data by its bytes, a model folder by its files, and functions that the recipe
+names by dotted path (rewards, data tools, tokenizers) by their code. Models on the hub are identified by name and
+revision, which are settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from light_r1.fingerprint import code_hash, file_hash, model_folder_hash
+from light_r1.sources import source_hash
+from light_r1.specs import Recipe, StageSpec
+from light_r1.stages.base import Stage
+
+_START = "model"
+
+
+def stages_needed(spec: StageSpec, recipe: Recipe) -> list[str]:
+    """Return the names of the earlier stages that a stage reads."""
+    named = [*spec.inputs, spec.data, spec.eval_data, spec.options.get("base")]
+    stages = {stage.name for stage in recipe.stages}
+    return list(dict.fromkeys(name for name in named if name in stages))
+
+
+def input_hashes(
+    spec: StageSpec, stage: Stage, recipe: Recipe, made: Mapping[str, str], *, cache: Path
+) -> dict[str, str]:
+    """Return a hash of each input of a stage, by name.
+
+    Args:
+        spec: The stage.
+        stage: Its type.
+        recipe: The recipe.
+        made: Fingerprints of the earlier stages that it reads.
+        cache: File that remembers the hashes of data files.
+
+    Raises:
+        DataError: A file is missing.
+    """
+    hashes = dict(made)
+    for name in (spec.data, spec.eval_data):
+        if name is not None and name not in hashes:
+            hashes[name] = source_hash(recipe, recipe.data[name], cache=cache)
+    if "evaluate" in stage.reads and recipe.evaluate is not None:
+        for name, source in recipe.evaluate.benchmarks.items():
+            hashes[f"evaluate.benchmarks.{name}"] = source_hash(recipe, source, cache=cache)
+    for name, file in stage.files(spec, recipe).items():
+        hashes[name] = file_hash(file, cache=cache)
+    folder = spec.model.name_or_path
+    if _starts_from_the_model(spec) and folder is not None and Path(folder).is_dir():
+        hashes[_START] = model_folder_hash(folder)
+    for module in _named_code(spec):
+        hashes[f"code of {module}"] = code_hash(module)
+    return hashes
+
+
+def _starts_from_the_model(spec: StageSpec) -> bool:
+    return not spec.inputs or _START in (*spec.inputs, spec.options.get("base"))
+
+
+def _named_code(spec: StageSpec) -> Iterator[str]:
+    """Yield the modules of functions that the stage calls by dotted path."""
+    rewards = (entry if isinstance(entry, str) else entry["name"] for entry in spec.options.get("rewards", []))
+    tools = (step["tool"] for step in spec.options.get("steps", []))
+    init = spec.model.init if _starts_from_the_model(spec) else None
+    for dotted in (*rewards, *tools, (init or {}).get("tokenizer", "")):
+        module, colon, _ = dotted.partition(":")
+        if colon:
+            yield module

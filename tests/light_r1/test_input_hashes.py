@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from light_r1.definitions import _find_file, read_module
+from light_r1.input_hashes import input_hashes, stages_needed
+from light_r1.recipe import load_recipe
+from light_r1.stages import load_stage
+
+RECIPE = """
+name: own
+model: {name_or_path: FOLDER/start}
+data:
+  rows: {path: rows.jsonl}
+  held: {path: held.jsonl}
+stages:
+  - {name: first, type: sft, data: rows, eval_data: held}
+  - {name: second, type: sft, from: first, data: rows}
+  - {name: both, type: merge, from: [first, second], base: model, args: {method: ties, densities: [1, 1]}}
+  - {name: rl, type: grpo, from: both, data: rows, rewards: [accuracy, "own_rewards:short"]}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start/config.json").write_text("{}")
+    (tmp_path / "start/model.safetensors").write_bytes(b"weights")
+    for name in ("rows", "held"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"problem": name, "solution": "x"}) + "\n")
+    (tmp_path / "own_rewards.py").write_text(
+        "from own_lengths import LIMIT\ndef short(completions, **kwargs): return [0.0 for _ in completions]\n"
+    )
+    (tmp_path / "own_lengths.py").write_text("LIMIT = 10\n")
+    (tmp_path / "own.yaml").write_text(RECIPE.replace("FOLDER", str(tmp_path)))
+    monkeypatch.syspath_prepend(tmp_path)
+    return load_recipe(tmp_path / "own.yaml")
+
+
+def hashes(recipe, name):
+    read_module.cache_clear()
+    _find_file.cache_clear()
+    spec = recipe.stage(name)
+    made = {stage: f"made-by-{stage}" for stage in stages_needed(spec, recipe)}
+    return input_hashes(spec, load_stage(spec.type), recipe, made, cache=recipe.path.with_name("hashes.json"))
+
+
+def test_a_stage_needs_those_it_names(recipe):
+    assert stages_needed(recipe.stage("first"), recipe) == []
+    assert stages_needed(recipe.stage("both"), recipe) == ["first", "second"]
+    assert hashes(recipe, "second").keys() == {"first", "rows"}
+
+
+def test_other_weights_at_the_same_path_are_another_input(recipe, tmp_path):
+    before = {name: hashes(recipe, name) for name in ("first", "second", "both")}
+    (tmp_path / "start/model.safetensors").write_bytes(b"changed")
+    after = {name: hashes(recipe, name) for name in before}
+    assert before["first"]["model"] != after["first"]["model"]
+    assert before["both"]["model"] != after["both"]["model"], "task vectors are taken against it"
+    assert before["second"] == after["second"], "its weights come from an earlier stage"
+
+
+def test_changed_data_change_only_their_own_hash(recipe, tmp_path):
+    before = hashes(recipe, "first")
+    (tmp_path / "held.jsonl").write_text(json.dumps({"problem": "other", "solution": "x"}) + "\n")
+    after = hashes(recipe, "first")
+    assert {name for name in before if before[name] != after[name]} == {"held"}
+
+
+@pytest.mark.parametrize("file", ["own_rewards.py", "own_lengths.py"])
+def test_changed_code_of_a_reward_is_another_input(recipe, tmp_path, file):
+    before = hashes(recipe, "rl")
+    assert "code of own_rewards" in before
+    with (tmp_path / file).open("a") as code:
+        code.write("# changed\n")
+    after = hashes(recipe, "rl")
+    assert {name for name in before if before[name] != after[name]} == {"code of own_rewards"}
+
+
+def test_the_code_of_a_tokenizer_counts_where_it_is_built(recipe):
+    smoke = load_recipe("smoke")
+    assert "code of light_r1.tiny" in hashes(replace(smoke, path=recipe.path), "base")
+    assert "code of light_r1.tiny" not in hashes(replace(smoke, path=recipe.path), "merge")
