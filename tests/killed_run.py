@@ -1,4 +1,4 @@
-"""Run a recipe and die by SIGKILL in the middle of one stage: `python -m tests.killed_run RECIPE STAGE [KEY=VALUE ...]`.
+"""Run a recipe and die by SIGKILL in one stage: `python -m tests.killed_run RECIPE STAGE [KEY=VALUE ...]`.
 
 The blow comes at a place that every such stage passes: a training step behind the first checkpoint, the second
 appended group of rollouts, or the moment before a merge is declared done.

@@ -106,7 +106,8 @@ def test_two_processes_share_the_work(finished, tmp_path):
     assert set(done) == set(manifests(finished))
     assert {manifest["world_size"] for manifest in done.values()} == {2}
     for stage in ("base.evaluate", "difficulty", "dpo"):
-        shares = [sum(1 for _ in open(tmp_path / "runs/smoke" / stage / f"rollouts-{rank}.jsonl")) for rank in (0, 1)]
+        files = [tmp_path / "runs/smoke" / stage / f"rollouts-{rank}.jsonl" for rank in (0, 1)]
+        shares = [file.read_text(encoding="utf-8").count("\n") for file in files]
         assert min(shares) > 0, f"{stage}: one rank sampled nothing: {shares}"
 
 
