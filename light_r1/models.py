@@ -164,6 +164,26 @@ def lora_config(fields: Mapping[str, Any], *, new_token_ids: Sequence[int] = ())
     return LoraConfig(task_type="CAUSAL_LM", **options)
 
 
+def show_tied_heads_bias(model: torch.nn.Module) -> None:
+    """Let TRL's fused head read the bias of an output layer whose new tokens peft trains.
+
+    With tied embeddings peft wraps the output layer too, and hands out its weight but not its bias, which TRL asks
+    for: training new tokens by LoRA would stop at the first step.
+
+    Raises:
+        LightR1Error: The output layer has a bias.
+    """
+    from peft.utils.other import TrainableTokensWrapper
+
+    for module in model.modules():
+        if isinstance(module, TrainableTokensWrapper) and isinstance(module.original_module, torch.nn.Linear):
+            if module.original_module.bias is not None:
+                raise LightR1Error(
+                    "an output layer with a bias cannot train new tokens by LoRA: train the whole model."
+                )
+            module.bias = None
+
+
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save weights and tokenizer of an unwrapped model."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ What it changes, each where TRL is silent:
 - the reference is the policy as it starts: TRL reloads it from the path stored in the config, which is another
   model whenever weights were changed in memory;
 - both sides of a pair are scored in one packed row that holds their prompt once;
-- chosen and rejected lengths are reported beside the margin, since a margin can grow by length alone.
+- the margin's correlation with the difference in length is logged, and a margin that is mostly length is warned of;
+- a second trainer on the same adapter takes that adapter as it is now for its reference, where TRL stops.
 
 NCA (Chen et al. 2402.05369), the loss of Light-R1: L = -ln s(r_w) - 1/2 ln s(-r_w) - 1/2 ln s(-r_l), with s the
 sigmoid and r = beta (log pi - log pi_ref). It starts at 2 ln 2 = 1.386. Its chosen part is least at s(r_w) = 2/3, that
@@ -17,6 +18,8 @@ is r_w = ln 2, where it is 0.955: past that it rises by design, which is not a f
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +30,24 @@ import torch
 from datasets import Dataset, load_from_disk
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import TrainOutput
 from trl import DPOConfig, DPOTrainer
 
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
+from light_r1.models import load_tokenizer, show_tied_heads_bias
+from light_r1.trainers.lengths import LengthWatch
 from light_r1.trainers.scoring import SharedPrefixModel
 from light_r1.trainers.sft import drop_report
+
+log = logging.getLogger(__name__)
+
+NCA_EXPLAINED = (
+    "NCA: the loss starts at 2 ln 2 = 1.386. Its chosen term, -ln s(r) - 1/2 ln s(-r) with r the chosen reward, is "
+    "least at s(r) = 2/3, that is r = ln 2 = 0.693, where it is 0.955. So the loss has a floor of 0.955 and the "
+    "chosen reward a target: a reward that climbs past 0.693 raises the loss by design. Judge by rewards/margins and by "
+    "held-out scores."
+)
 
 
 @dataclass
@@ -95,8 +110,6 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         **kwargs: Any,
     ) -> None:
         if processing_class is None:
-            from light_r1.models import load_tokenizer
-
             processing_class = load_tokenizer(model if isinstance(model, str) else model.config._name_or_path)
         if not isinstance(train_dataset, Dataset):
             train_dataset = Dataset.from_list([dict(row) for row in train_dataset])
@@ -108,6 +121,12 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
                 "precompute_ref_log_probs=False with a model in memory: TRL would reload the reference from "
                 f"{model.config._name_or_path!r}, which need not be the weights you pass. Pass ref_model as well."
             )
+        if isinstance(model, PeftModel) and "ref" in model.peft_config:
+            model.delete_adapter("ref")  # that of an earlier trainer; TRL makes a new one of the adapter as it is
+        if isinstance(model, PeftModel):
+            show_tied_heads_bias(model)
+        self.length_watch = LengthWatch()
+        self._target_passed = False
         super().__init__(
             model=model,
             ref_model=ref_model,
@@ -117,6 +136,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             processing_class=processing_class,
             **kwargs,
         )
+        show_tied_heads_bias(self.model)
 
     def _prepare_dataset(
         self,
@@ -169,7 +189,34 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         return super().compute_ref_log_probs(self._sharing(model), inputs)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        return super()._compute_loss(self._sharing(model), inputs, return_outputs)
+        scorer = _Noting(self._sharing(model))
+        result = super()._compute_loss(scorer, inputs, return_outputs)
+        if self.model.training and "ref_chosen_logps" in inputs:
+            self._watch_lengths(scorer.log_probs.sum(1), inputs)
+        return result
+
+    def _watch_lengths(self, logps: torch.Tensor, inputs: dict[str, Any]) -> None:
+        chosen, rejected = (logps - torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])).chunk(2)
+        longer, shorter = inputs["completion_mask"].sum(1).chunk(2)
+        pairs = torch.stack([(longer - shorter).to(chosen), self.beta * (chosen - rejected)])
+        self.length_watch.add(*self.accelerator.gather(pairs.T.contiguous()).T)
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train; a run with NCA says first how its loss is to be read."""
+        if "nca_pair" in self.args.loss_type and self.accelerator.is_main_process:
+            log.info(NCA_EXPLAINED)
+        return super().train(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log TRL's numbers and how the margin correlates with the difference in length."""
+        if self.model.training and self._metrics["train"] and self.accelerator.is_main_process:
+            self._metrics["train"].update({key: [value] for key, value in self.length_watch.metrics().items()})
+            rewards = self._metrics["train"].get("rewards/chosen", [])
+            passed = bool(rewards) and sum(rewards) / len(rewards) > math.log(2)
+            if passed and "nca_pair" in self.args.loss_type and not self._target_passed:
+                self._target_passed = True
+                log.info("NCA: the chosen reward has passed its target 0.693; the loss may rise from here, by design.")
+        super().log(logs, start_time)
 
     def _sharing(self, model: torch.nn.Module) -> Any:
         return SharedPrefixModel(model, self.accelerator.unwrap_model(model)) if self.args.share_prefixes else model
@@ -186,3 +233,16 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             "chosen_ids": self.chat.completion_ids(row["chosen"]),
             "rejected_ids": self.chat.response_ids(row["rejected"]),
         }
+
+
+class _Noting:
+    """Calls a scorer and keeps the log-probs that it gave, which TRL's loss only uses up."""
+
+    def __init__(self, scorer: Any) -> None:
+        self.scorer = scorer
+        self.log_probs: torch.Tensor
+
+    def __call__(self, **inputs: Any) -> Any:
+        outputs = self.scorer(**inputs)
+        self.log_probs = outputs.log_probs.detach()
+        return outputs

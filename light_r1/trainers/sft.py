@@ -29,6 +29,7 @@ from trl import SFTConfig, SFTTrainer
 from data_tools.columns import to_canonical
 from light_r1.chat import IGNORE, ChatFormat
 from light_r1.errors import DataError, StageError
+from light_r1.models import load_tokenizer, show_tied_heads_bias
 from light_r1.trainers.buckets import CollatorWithDifficulty, DifficultyBuckets
 from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, Order, pack_in_order
 
@@ -118,8 +119,6 @@ class CurriculumSFTTrainer(SFTTrainer):
         **kwargs: Any,
     ) -> None:
         if processing_class is None:
-            from light_r1.models import load_tokenizer
-
             processing_class = load_tokenizer(model if isinstance(model, str) else model.config._name_or_path)
         if not isinstance(train_dataset, Dataset):
             train_dataset = Dataset.from_list([dict(row) for row in train_dataset])
@@ -136,6 +135,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             processing_class=processing_class,
             **kwargs,
         )
+        show_tied_heads_bias(self.model)
         self._watch_difficulty()
 
     def _watch_difficulty(self) -> None:

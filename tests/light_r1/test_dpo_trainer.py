@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import logging
 import math
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from torch.nn.functional import logsigmoid
 
 from light_r1.errors import DataError, StageError
@@ -150,3 +151,53 @@ def test_sharing_the_prompt_changes_no_step(tokenizer, tmp_path):
     padded.train()
     for key in ("loss", "rewards/margins", "grad_norm"):
         assert logged(shared, key) == pytest.approx(logged(padded, key), rel=1e-4, abs=1e-5)
+
+
+def test_a_run_with_nca_says_how_its_loss_is_read(tokenizer, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="light_r1.trainers.dpo")
+    made = trainer(tokenizer, tmp_path, num_train_epochs=10, learning_rate=5e-3, logging_steps=5)
+    made.train()
+    assert max(logged(made, "rewards/chosen")) > math.log(2)
+    texts = [record.getMessage() for record in caplog.records]
+    assert "floor of 0.955" in texts[0] and "by design" in texts[0]
+    assert sum("has passed its target" in text for text in texts) == 1
+    caplog.clear()
+    trainer(tokenizer, tmp_path / "other", loss_type="sigmoid", max_steps=1).train()
+    assert not caplog.records
+
+
+def test_the_margin_and_the_difference_in_length_are_correlated_pair_by_pair(tokenizer, tmp_path):
+    rows = [
+        {"problem": "p?", "chosen": f"<think>\n{'a' * (1 + 7 * i % 23)}\n</think>\n\n1", "rejected": "b" * (1 + i % 9)}
+        for i in range(40)
+    ]
+    made = trainer(tokenizer, tmp_path, rows, num_train_epochs=1, share_prefixes=False, learning_rate=0.01)
+    policy, reference = make_model(tokenizer, seed=3), make_model(tokenizer)
+    batches = list(made.get_train_dataloader())
+    made.model.load_state_dict(policy.state_dict())
+    for batch in batches:
+        made.compute_loss(made.model.train(), batch)
+    expected = {}
+    for row in made.train_dataset:
+        margin = 0.0
+        for side, sign in (("chosen_ids", 1), ("rejected_ids", -1)):
+            ratio = completion_logp(policy, row["prompt_ids"], row[side]) - completion_logp(
+                reference, row["prompt_ids"], row[side]
+            )
+            margin += sign * 0.5 * float(ratio)
+        expected[round(margin, 3)] = len(row["chosen_ids"]) - len(row["rejected_ids"])
+    found = {round(margin, 3): longer for longer, margin in made.length_watch.pairs}
+    assert found == expected and len(made.length_watch.pairs) == 40
+    made.log({"loss": 1.0})
+    assert -1 <= made.state.log_history[-1]["lengths/margin_correlation"] <= 1
+
+
+def test_a_second_trainer_on_the_same_adapter_is_held_against_it_as_it_is_then(tokenizer, tmp_path):
+    adapted = get_peft_model(make_model(tokenizer), LoraConfig(r=4, task_type="CAUSAL_LM"))
+    first = trainer(tokenizer, tmp_path / "0", model=adapted, learning_rate=0.01)
+    first.train()
+    assert logged(first, "rewards/margins")[-1] > 0.1
+    second = trainer(tokenizer, tmp_path / "1", model=adapted)
+    second.train()
+    assert logged(second, "loss")[0] == pytest.approx(2 * math.log(2), abs=1e-5)
+    assert logged(second, "rewards/margins")[0] == pytest.approx(0, abs=1e-5)

@@ -87,3 +87,35 @@ def test_attention_auto_is_sdpa_without_a_gpu():
     assert resolve_attention("eager") == "eager"
     if not torch.cuda.is_available():
         assert resolve_attention("auto") == "sdpa"
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_new_think_tokens_train_under_lora_through_the_trainers_and_survive_the_merge(tmp_path, tied, kind):
+    from light_r1 import CurriculumSFTTrainer, SemiOnPolicyDPOTrainer
+    from tests.light_r1 import test_dpo_trainer, test_sft_trainer
+
+    tokenizer = character_tokenizer("chatml", think_special=False)
+    model = make_model(tokenizer, tied=tied)
+    new = add_think_tokens(model, tokenizer, ("<think>", "</think>"))
+    save_model(model, tokenizer, tmp_path / "base")
+    base = load_model(tmp_path / "base", dtype="float32", attn_implementation="sdpa")
+    start = {name: value.clone() for name, value in base.state_dict().items()}
+    adapter = lora_config({"r": 2, "target_modules": ["q_proj"]}, new_token_ids=new)
+    make, tests = {
+        "sft": (CurriculumSFTTrainer, test_sft_trainer),
+        "dpo": (SemiOnPolicyDPOTrainer, test_dpo_trainer),
+    }[kind]
+    args = tests.config(tmp_path / "out", max_steps=3, learning_rate=0.05)
+    made = make(base, args, tests.ROWS, processing_class=tokenizer, peft_config=adapter)
+    made.train()
+    made.save_model(str(tmp_path / "adapter"))
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    merged = load_model(tmp_path / "adapter", dtype="float32", attn_implementation="sdpa")
+    rows = merged.get_input_embeddings().weight - start["model.embed_tokens.weight"]
+    assert (rows[new].abs().sum(1) > 1e-4).all(), "the new tokens were not trained"
+    assert not rows[: new[0]].any()
+    assert (merged.lm_head.weight is merged.get_input_embeddings().weight) == tied
+    ids = torch.tensor([[5, *new, 6]])
+    made.model.eval()
+    assert torch.allclose(merged(input_ids=ids).logits, made.model(input_ids=ids).logits, atol=1e-4)
