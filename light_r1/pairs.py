@@ -15,8 +15,9 @@ from random import Random
 from typing import Any, Literal
 
 from data_tools.rows import Dropped, Row
-from data_tools.verify import verify
 from light_r1.chat import ChatFormat
+from light_r1.errors import DataError
+from light_r1.judge import shared_judge
 
 RejectedRule = Literal["truncated", "too_long", "too_short", "right_thought", "wrong"]
 
@@ -33,7 +34,8 @@ class PairOptions:
         include_truncated: Whether samples cut by the length limit may be rejected. They teach to stop.
         min_rejected_tokens: Shorter wrong samples count as `too_short`; no such class if `None`.
         max_rejected_tokens: Longer wrong samples count as `too_long`; no such class if `None`.
-        prefer: Classes of rejected samples in order of preference.
+        prefer: Classes of rejected samples in order of preference. A `right_thought` is a closed thought that comes
+            to the right answer, before a final answer that is wrong.
         strip_special_tokens: Decode rejected samples without special tokens and encode them again, which removes
             the think tags where these are special: the variant that Light-R1 made by accident and merged.
         seed: Seed of the choice among equals.
@@ -57,9 +59,14 @@ def build_pairs(
 
     Args:
         rows: Questions with `problem`, a teacher's `solution` where there is one, and `responses`: a list of
-            `{"text" or "completion_ids", "correct", "finished"}`. Samples whose `correct` is null are not used.
+            `{"text" or "completion_ids", "correct", "finished"}`. Samples whose `correct` is null are not used. Rows
+            with an `answer` have their teacher and the thoughts of wrong samples verified against it, in processes
+            with a deadline.
         chat: Renders prompt and teacher.
         options: See `PairOptions`.
+
+    Raises:
+        DataError: A teacher is to be verified and there is no answer.
 
     Yields:
         Rows with `prompt_ids`, `chosen_ids`, `rejected_ids`, `rejected_rule`, `chosen_from`, and the question's id;
@@ -76,7 +83,7 @@ def build_pairs(
 
 def _pairs_of(row: Row, chat: ChatFormat, options: PairOptions) -> Iterator[Row | Dropped]:
     rng = Random(f"{options.seed}:{row['problem']}")
-    rejected = _rejected(row["responses"], chat, options, rng)
+    rejected = _rejected(row, chat, options, rng)
     chosen = _chosen(row, chat, options, rng)
     if not rejected:
         yield Dropped(row, "no_wrong_sample")
@@ -104,38 +111,51 @@ def _ids(response: Mapping[str, Any], chat: ChatFormat) -> list[int]:
     return chat.response_ids(response["text"])
 
 
-def _rejected(
-    responses: Sequence[Mapping[str, Any]], chat: ChatFormat, options: PairOptions, rng: Random
-) -> list[tuple[RejectedRule, list[int]]]:
+def _rejected(row: Row, chat: ChatFormat, options: PairOptions, rng: Random) -> list[tuple[RejectedRule, list[int]]]:
+    wrong: dict[tuple[int, ...], Mapping[str, Any]] = {}
+    for response in row["responses"]:
+        if response.get("correct") is False:
+            wrong.setdefault(tuple(_ids(response, chat)), response)
+    thought_right = _right_thoughts(row, [list(ids) for ids in wrong], chat)
     found: list[tuple[RejectedRule, list[int]]] = []
-    seen: set[tuple[int, ...]] = set()
-    for response in responses:
-        if response.get("correct") is not False:
-            continue
-        ids = _ids(response, chat)
-        if tuple(ids) in seen:
-            continue
-        seen.add(tuple(ids))
-        rule = _rule(response, len(ids), options)
+    for (key, response), thought in zip(wrong.items(), thought_right, strict=True):
+        ids = list(key)
+        rule = _rule(response, len(ids), thought, options)
         if rule in options.prefer and (rule != "truncated" or options.include_truncated):
             found.append((rule, _stripped(ids, chat) if options.strip_special_tokens else ids))
     rng.shuffle(found)
     return sorted(found, key=lambda item: options.prefer.index(item[0]))
 
 
-def _rule(response: Mapping[str, Any], length: int, options: PairOptions) -> RejectedRule:
+def _right_thoughts(row: Row, samples: Sequence[Sequence[int]], chat: ChatFormat) -> list[bool]:
+    """Return for each sample whether its thought is closed and comes to the right answer."""
+    right = [False] * len(samples)
+    if row.get("answer") is None or not chat.think_tokens:
+        return right
+    thoughts: dict[int, str] = {}
+    for index, ids in enumerate(samples):
+        thought, closed, _ = chat.response_text(ids).rpartition(chat.think_tokens[1])
+        if closed:
+            thoughts[index] = thought.replace(chat.think_tokens[0], "")
+    verdicts = shared_judge().verdicts(list(thoughts.values()), [row["answer"]] * len(thoughts))
+    for index, verdict in zip(thoughts, verdicts, strict=True):
+        right[index] = verdict.correct
+    return right
+
+
+def _rule(response: Mapping[str, Any], length: int, thought_right: bool, options: PairOptions) -> RejectedRule:
     if response.get("finished") is False:
         return "truncated"
     if options.max_rejected_tokens is not None and length > options.max_rejected_tokens:
         return "too_long"
     if options.min_rejected_tokens is not None and length < options.min_rejected_tokens:
         return "too_short"
-    return "right_thought" if response.get("thought_correct") else "wrong"
+    return "right_thought" if thought_right else "wrong"
 
 
 def _chosen(row: Row, chat: ChatFormat, options: PairOptions, rng: Random) -> list[tuple[str, list[int]]]:
     teacher = row.get("solution")
-    if options.chosen != "self" and teacher and (not options.verify_teacher or _is_right(teacher, row)):
+    if options.chosen != "self" and teacher and (not options.verify_teacher or _is_right(teacher, row, chat)):
         return [("teacher", chat.completion_ids(teacher))]
     if options.chosen == "teacher":
         return []
@@ -144,8 +164,11 @@ def _chosen(row: Row, chat: ChatFormat, options: PairOptions, rng: Random) -> li
     return [("self", _ids(response, chat)) for response in own]
 
 
-def _is_right(teacher: str, row: Row) -> bool:
-    return verify(teacher.rpartition("</think>")[2], row["answer"]).correct
+def _is_right(teacher: str, row: Row, chat: ChatFormat) -> bool:
+    if row.get("answer") is None:
+        raise DataError(f"verify_teacher needs an answer to verify against; the columns are {', '.join(sorted(row))}")
+    (verdict,) = shared_judge().verdicts([chat.answer_text(teacher)], [row["answer"]])
+    return verdict.correct
 
 
 def _stripped(ids: Sequence[int], chat: ChatFormat) -> list[int]:

@@ -45,8 +45,8 @@ log = logging.getLogger(__name__)
 NCA_EXPLAINED = (
     "NCA: the loss starts at 2 ln 2 = 1.386. Its chosen term, -ln s(r) - 1/2 ln s(-r) with r the chosen reward, is "
     "least at s(r) = 2/3, that is r = ln 2 = 0.693, where it is 0.955. So the loss has a floor of 0.955 and the "
-    "chosen reward a target: a reward that climbs past 0.693 raises the loss by design. Judge by rewards/margins and by "
-    "held-out scores."
+    "chosen reward a target: a reward that climbs past 0.693 raises the loss by design. Judge by rewards/margins and "
+    "by held-out scores."
 )
 
 

@@ -62,7 +62,8 @@ class LengthWatch:
             log.warning(
                 "The reward margin follows length: its correlation with the difference in tokens is %.2f over the "
                 "last %d pairs, which explains %.0f%% of it. The %s response of a pair gains, whatever it says "
-                "(chosen ones are %.0f tokens %s on average). Balance the lengths of the pairs, or set ld_alpha below 1.",
+                "(chosen ones are %.0f tokens %s on average). Balance the lengths of the pairs, "
+                "or set ld_alpha below 1.",
                 found,
                 len(self.pairs),
                 100 * found**2,

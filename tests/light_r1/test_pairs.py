@@ -4,6 +4,7 @@ import pytest
 
 from data_tools.rows import Dropped
 from light_r1.chat import ChatFormat
+from light_r1.errors import DataError
 from light_r1.pairs import PairOptions, build_pairs, describe_pairs
 
 TEACHER = "<think>\n2+2=4\n</think>\n\n\\boxed{4}"
@@ -83,7 +84,10 @@ def test_caps_per_question_and_duplicates_count_once(chat):
         (CUT, "truncated", {}),
         (WRONG, "too_short", {"min_rejected_tokens": 500}),
         (WRONG, "too_long", {"max_rejected_tokens": 3}),
-        (response(WRONG["text"], False, thought_correct=True), "right_thought", {}),
+        (WRONG, "wrong", {}),
+        (response("<think>\nso 2+2=4\n</think>\n\n\\boxed{5}", False), "right_thought", {}),
+        (response("<think>\n4? no, 2+2=5\n</think>\n\n\\boxed{5}", False), "wrong", {}),
+        (response("<think>\n2+2=4", False), "wrong", {}),
     ],
 )
 def test_rejected_responses_are_classed(chat, sample, rule, options):
@@ -118,3 +122,10 @@ def test_description_shows_what_a_length_margin_would_live_on(chat):
     assert found["pairs"] == 2
     assert found["rules"] == {"wrong": 1, "truncated": 1}
     assert 0 <= found["rejected_longer"] <= 1
+
+
+def test_ready_samples_without_an_answer_are_paired_without_verifying(chat):
+    (pair,) = pairs(chat, [{"problem": "2+2?", "solution": TEACHER, "responses": [WRONG]}], verify_teacher=False)
+    assert pair["rejected_rule"] == "wrong"
+    with pytest.raises(DataError, match="columns are problem, responses, solution"):
+        pairs(chat, [{"problem": "2+2?", "solution": TEACHER, "responses": [WRONG]}])
