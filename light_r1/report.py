@@ -12,6 +12,7 @@ from typing import Any
 from light_r1.atomic import write_whole
 from light_r1.metrics import Estimate
 from light_r1.model_card import write_cards
+from light_r1.outcome import duration
 from light_r1.plots import Picture, draw_all
 from light_r1.report_blocks import Block, Heading, Image, Paragraph, Table, Verbatim, markdown, page, table_lines
 from light_r1.run_summary import START, RunSummary, StageSummary, chosen_questions, first_samples, read_run, score_name
@@ -64,7 +65,7 @@ def _row(run: RunSummary, stage: StageSummary) -> list[str]:
             funnel[0].text if funnel else f"{rows['kept']:,} of {rows['in']:,}" if rows else "",
             f"{done['steps']:,}" if done["steps"] else "",
             f"{done['tokens']:,}" if done["tokens"] else "",
-            _duration(done["seconds"]),
+            duration(done["seconds"]),
         ]
     for benchmark in run.benchmarks:
         cells += _score_cells(run, stage, benchmark)
@@ -91,12 +92,6 @@ def _percent(mean: float, se: float) -> str:
 
 def _change(change: Estimate) -> str:
     return f"{100 * change.mean:+.1f} ± {100 * change.se:.1f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _notes(run: RunSummary) -> list[str]:
@@ -135,7 +130,7 @@ def _summary(run: RunSummary) -> str:
     start = run.recipe["model"]["name_or_path"] or "random weights"
     return (
         f"{len(done)} of {len(expected)} stages done from {start}, seed {run.recipe['seed']}. "
-        f"{_duration(seconds)} without evaluations."
+        f"{duration(seconds)} without evaluations."
     )
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from light_r1.check import load_checked
 from light_r1.checkpoints import prune_checkpoints, set_torn_aside
+from light_r1.console import attempt_log, console, quiet_libraries
 from light_r1.decision import Decision, decide
 from light_r1.errors import LightR1Error, RunDirError
 from light_r1.input_hashes import input_hashes, stages_needed
 from light_r1.manifest import Manifest, describe_outputs, git_commit, package_versions
+from light_r1.outcome import duration, outcome_text
 from light_r1.ranks import Ranks, current_ranks
 from light_r1.recipe import resolved
 from light_r1.run_dir import Batch, RunDir, StageDir, now, readable_bytes
@@ -130,14 +132,9 @@ class Run:
                 if planned.decision.action == "skip":
                     log.info("%s: skipped, %s", spec.name, planned.decision.reason)
                 else:
-                    log.info(
-                        "== %s (%s), %d of %d: %s",
-                        spec.name,
-                        spec.type,
-                        number,
-                        total,
-                        planned.decision.reason,
-                    )
+                    data = f" on {spec.data}" if spec.data else ""
+                    log.info("== %s (%s), %d of %d: %s", spec.name, spec.type, number, total, planned.decision.reason)
+                    log.info("%s: from %s%s", spec.name, " + ".join(spec.inputs) or "model", data)
                     self.execute(planned)
                     did_something = True
                 self.artifacts[spec.name] = self._artifact(planned)
@@ -173,7 +170,7 @@ class Run:
         inputs = {name: self.artifacts[name] for name in self._stages_needed(spec)}
         job = StageJob(spec, self.recipe, inputs, folder, self.ranks, decision.checkpoint)
         began, started = time.perf_counter(), now()
-        with attempt_log(folder, self.ranks):
+        with attempt_log(folder, self.ranks), quiet_libraries():
             result = planned.stage.run(job)
         self.ranks.barrier()
         if self.ranks.is_main:
@@ -212,7 +209,8 @@ class Run:
                 git_commit=git_commit(),
             )
         )
-        log.info("%s: done in %.0f s", spec.name, seconds)
+        outcome = outcome_text(spec.type, result.metrics, rows=result.rows, tokens=result.tokens, steps=result.steps)
+        log.info("%s: done in %s%s", spec.name, duration(seconds), f": {outcome}" if outcome else "")
 
     def _artifact(self, planned: Planned) -> Artifact:
         path = self.dir.stage(planned.spec.name).output / planned.stage.output
@@ -265,48 +263,6 @@ def _release() -> None:
     from light_r1.stages.policy import release
 
     release()
-
-
-@contextmanager
-def console(ranks: Ranks) -> Iterator[None]:
-    """Log to the console: sentences on rank 0, warnings with the rank's number on the others."""
-    handler = logging.StreamHandler(sys.stdout)
-    prefix = "" if ranks.is_main else f"[rank {ranks.index}] "
-    handler.setFormatter(logging.Formatter(f"%(asctime)s {prefix}%(message)s", datefmt="%H:%M:%S"))
-    handler.setLevel(logging.INFO if ranks.is_main else logging.WARNING)
-    root = logging.getLogger("light_r1")
-    level, root.propagate = root.level, False
-    root.setLevel(logging.INFO)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-        root.propagate = True
-
-
-@contextmanager
-def attempt_log(folder: StageDir, ranks: Ranks) -> Iterator[None]:
-    """Keep what is logged during one attempt in `attempts/<n>/log.txt`, the traceback of a failure included."""
-    if not ranks.is_main:
-        yield
-        return
-    handler = logging.FileHandler(folder.new_attempt() / "log.txt", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    ours = logging.getLogger("light_r1")
-    ours.addHandler(handler)
-    try:
-        yield
-    except BaseException:
-        ours.exception("%s failed", folder.name)
-        raise
-    finally:
-        ours.removeHandler(handler)
-        root.removeHandler(handler)
-        handler.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
