@@ -41,22 +41,22 @@ class DifficultyBuckets:
         """Sum up a batch.
 
         Args:
-            outputs: What TRL's forward returns: `log_probs`, `is_top1` and `label_mask`, each `[rows, tokens]`.
-            difficulty: `[rows]`.
+            outputs: What TRL's forward returns: `log_probs`, `is_top1` and `label_mask`, each `[rows, tokens - 1]`.
+            difficulty: Of each row, `[rows]`; or of each token of several rows packed into one, `[1, tokens]`.
 
         Returns:
             `[buckets, 3]`: negative log-likelihood, right top-1 predictions, supervised tokens.
         """
-        rows = torch.stack(
-            [
-                -outputs.log_probs.detach().sum(1).float(),
-                outputs.is_top1.sum(1).float(),
-                outputs.label_mask.sum(1).float(),
-            ],
-            dim=1,
+        values = torch.stack(
+            [-outputs.log_probs.detach().float(), outputs.is_top1.float(), outputs.label_mask.float()], dim=-1
         )
-        where = torch.tensor([self.index(value) for value in difficulty.tolist()], device=rows.device)
-        return torch.zeros(len(self.names), 3, device=rows.device).index_add_(0, where, rows)
+        lower = torch.tensor(self.lower, dtype=torch.float64, device=values.device)
+        where = (torch.bucketize(difficulty.to(values.device), lower, right=True) - 1).clamp(min=0)
+        if where.dim() == 1:
+            where, values = where, values.sum(1)
+        else:  # a token's prediction is made one place before it
+            where, values = where[0, 1:], values[0]
+        return torch.zeros(len(self.names), 3, device=values.device).index_add_(0, where, values)
 
     def metrics(self, sums: torch.Tensor) -> dict[str, float]:
         """Return loss and accuracy of each bucket that had tokens."""
@@ -69,7 +69,7 @@ class DifficultyBuckets:
 
 
 class CollatorWithDifficulty:
-    """A data collator that hands the rows' difficulty on as one more tensor.
+    """A data collator that hands on the difficulty of rows, or of the tokens of packed rows, as one more tensor.
 
     Args:
         collator: The trainer's own.
@@ -86,6 +86,16 @@ class CollatorWithDifficulty:
         """Collate."""
         difficulty = [row.get(self.column) for row in rows]
         batch = self.collator([{key: value for key, value in row.items() if key != self.column} for row in rows])
-        if all(value is not None for value in difficulty):
-            batch[self.KEY] = torch.tensor(difficulty, dtype=torch.float64)
+        if any(value is None for value in difficulty):
+            return batch
+        found = torch.tensor(_flat(difficulty), dtype=torch.float64)
+        if batch["input_ids"].size(0) != len(rows) or "seq_lengths" in rows[0]:  # flattened to one row
+            lengths = _flat([row.get("seq_lengths", len(row["input_ids"])) for row in rows])
+            found = found.repeat_interleave(torch.tensor(lengths))
+            found = torch.nn.functional.pad(found, (0, batch["input_ids"].size(1) - len(found)))[None]
+        batch[self.KEY] = found
         return batch
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]

@@ -7,6 +7,7 @@ middle of an epoch on several ranks.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -131,4 +132,20 @@ def pack_in_order(lengths: Sequence[int], max_length: int) -> list[list[int]]:
             room = max_length
         groups[-1].append(row)
         room -= length
+    return groups
+
+
+def pack_best_fit(lengths: Sequence[int], max_length: int) -> list[list[int]]:
+    """Group rows so that each group fits `max_length` tokens: longest first, each into the fullest group with room."""
+    groups: list[list[int]] = []
+    rooms: list[tuple[int, int]] = []  # room and group, sorted
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        place = bisect_left(rooms, (lengths[row], -1))
+        if place == len(rooms):
+            groups.append([row])
+            insort(rooms, (max_length - lengths[row], len(groups) - 1))
+        else:
+            room, group = rooms.pop(place)
+            groups[group].append(row)
+            insort(rooms, (room - lengths[row], group))
     return groups

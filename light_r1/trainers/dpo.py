@@ -37,8 +37,8 @@ from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
 from light_r1.models import load_tokenizer, show_tied_heads_bias
 from light_r1.trainers.lengths import LengthWatch
+from light_r1.trainers.overlength import drop_report
 from light_r1.trainers.scoring import SharedPrefixModel
-from light_r1.trainers.sft import drop_report
 
 log = logging.getLogger(__name__)
 
@@ -148,9 +148,9 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         # Token ids need none of the parent's preparation, which renders and tokenises text.
         if "prompt_ids" not in dataset.column_names:
             dataset = dataset.map(
-                self._render_row,
+                _render_row,
                 with_indices=True,
-                fn_kwargs={"name": dataset_name},
+                fn_kwargs={"chat": self.chat, "name": dataset_name},
                 remove_columns=dataset.column_names,
                 desc=f"Rendering {dataset_name} dataset",
             )
@@ -221,18 +221,19 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
     def _sharing(self, model: torch.nn.Module) -> Any:
         return SharedPrefixModel(model, self.accelerator.unwrap_model(model)) if self.args.share_prefixes else model
 
-    def _render_row(self, row: dict[str, Any], index: int, name: str) -> dict[str, list[int]]:
-        missing = [column for column in ("problem", "chosen", "rejected") if not isinstance(row.get(column), str)]
-        if missing:
-            raise DataError(
-                f"{name} dataset row {index}: no text in {', '.join(missing)}; expected problem, chosen, rejected, or "
-                f"prompt_ids, chosen_ids, rejected_ids. The columns are {', '.join(sorted(row))}."
-            )
-        return {
-            "prompt_ids": self.chat.prompt_ids(row["problem"]),
-            "chosen_ids": self.chat.completion_ids(row["chosen"]),
-            "rejected_ids": self.chat.response_ids(row["rejected"]),
-        }
+
+def _render_row(row: dict[str, Any], index: int, chat: ChatFormat, name: str) -> dict[str, list[int]]:
+    missing = [column for column in ("problem", "chosen", "rejected") if not isinstance(row.get(column), str)]
+    if missing:
+        raise DataError(
+            f"{name} dataset row {index}: no text in {', '.join(missing)}; expected problem, chosen, rejected, or "
+            f"prompt_ids, chosen_ids, rejected_ids. The columns are {', '.join(sorted(row))}."
+        )
+    return {
+        "prompt_ids": chat.prompt_ids(row["problem"]),
+        "chosen_ids": chat.completion_ids(row["chosen"]),
+        "rejected_ids": chat.response_ids(row["rejected"]),
+    }
 
 
 class _Noting:

@@ -6,7 +6,8 @@ What it changes, each where TRL is silent:
 - rows longer than `max_length` are dropped and counted instead of losing their end, and a run that would lose too
   many stops before it starts;
 - rows come in curriculum order, on every rank and after every resume, packed or not;
-- packing happens only where a variable-length attention kernel makes it cheap; elsewhere, batches of like length;
+- packing happens only where a variable-length attention kernel makes it cheap; elsewhere, batches of like length.
+  Rows are packed whole: TRL's packing cuts those that are too long and sorts them by length;
 - loss and token accuracy are logged by difficulty;
 - the learning-rate schedule may span more epochs than are trained (Light-R1: a cosine over 100, stopped at 4).
 """
@@ -14,9 +15,10 @@ What it changes, each where TRL is silent:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from uuid import uuid4
 
 import torch
 from datasets import Dataset
@@ -31,7 +33,8 @@ from light_r1.chat import IGNORE, ChatFormat
 from light_r1.errors import DataError, StageError
 from light_r1.models import load_tokenizer, show_tied_heads_bias
 from light_r1.trainers.buckets import CollatorWithDifficulty, DifficultyBuckets
-from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, Order, pack_in_order
+from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, Order, pack_best_fit, pack_in_order
+from light_r1.trainers.overlength import drop_report
 
 
 @dataclass
@@ -139,12 +142,14 @@ class CurriculumSFTTrainer(SFTTrainer):
         self._watch_difficulty()
 
     def _watch_difficulty(self) -> None:
-        """Log loss and accuracy by difficulty where every row has one and rows are not packed together."""
+        """Log loss and accuracy by difficulty where every row has one."""
         self.buckets: DifficultyBuckets | None = None
         column, dataset = self.args.difficulty_column, self.train_dataset
-        if "seq_lengths" in dataset.column_names or self.args.padding_free or column not in dataset.column_names:
+        if column not in dataset.column_names:
             return
         values = dataset[column]
+        if "seq_lengths" in dataset.column_names:
+            values = [value for packed in values for value in packed]
         if all(isinstance(value, int | float) for value in values) and len(set(values)) > 1:
             self.buckets = DifficultyBuckets(values)
             self.data_collator: Any = CollatorWithDifficulty(self.data_collator, column)
@@ -181,63 +186,62 @@ class CurriculumSFTTrainer(SFTTrainer):
         formatting_func: Any,
         dataset_name: str,
     ) -> Dataset:
-        if "input_ids" not in dataset.column_names and formatting_func is None:
-            dataset = self._rendered(dataset, args, dataset_name)
-        if packing and self._keeps_order and dataset_name == "train":
-            dataset, packing = self._packed_in_order(dataset, args), False
+        if "input_ids" not in dataset.column_names:
+            if formatting_func is not None:
+                dataset = dataset.map(
+                    lambda row: {"text": formatting_func(row)}, desc=f"Formatting {dataset_name} dataset"
+                )
+            dataset = self._kept(dataset, _render_row, args, dataset_name)
         shuffle, args.shuffle_dataset = args.shuffle_dataset, False  # the sampler decides the order
-        max_length, args.max_length = args.max_length, args.max_length if packing else None  # nothing is cut
-        try:
-            return super()._prepare_dataset(dataset, processing_class, args, packing, formatting_func, dataset_name)
+        max_length, args.max_length = args.max_length, None  # nothing is cut
+        try:  # the parent packs by sorting rows and cutting those that are too long: packing is done below
+            dataset = super()._prepare_dataset(dataset, processing_class, args, False, None, dataset_name)
         finally:
             args.shuffle_dataset, args.max_length = shuffle, max_length
+        if "length" not in dataset.column_names:  # rows of token ids
+            dataset = self._kept(dataset, _fit_row, args, dataset_name)
+        return (
+            self._packed(dataset, args, dataset_name) if packing and "seq_lengths" not in dataset.features else dataset
+        )
 
-    def _rendered(self, dataset: Dataset, args: CurriculumSFTConfig, name: str) -> Dataset:
-        keep = {args.difficulty_column}
-        rendered = dataset.map(
-            self._render_row,
+    def _kept(
+        self, dataset: Dataset, to_ids: Callable[..., dict[str, Any]], args: CurriculumSFTConfig, name: str
+    ) -> Dataset:
+        """Return the rows as token ids, those that fit; note the others, and stop if they are too many."""
+        made = dataset.map(
+            to_ids,
             with_indices=True,
-            fn_kwargs={"args": args, "name": name},
-            remove_columns=[c for c in dataset.column_names if c not in keep],
+            fn_kwargs={"chat": self.chat, "args": args, "name": name},
+            remove_columns=[column for column in dataset.column_names if column != args.difficulty_column],
             desc=f"Rendering {name} dataset",
         )
-        reasons = rendered["reason"]
+        reasons = made["reason"]
         lost = [i for i, reason in enumerate(reasons) if reason]
         self.dropped += [{"row": dataset[i], "reason": reasons[i]} for i in lost]
         if len(lost) > args.max_drop_rate * len(dataset):
-            raise StageError(drop_report(name, Counter(reasons[i] for i in lost), rendered["length"], args.max_length))
-        kept = rendered.select([i for i, reason in enumerate(reasons) if not reason])
-        return kept.remove_columns("reason")
+            raise StageError(drop_report(name, Counter(reasons[i] for i in lost), made["length"], args.max_length))
+        return made.select([i for i, reason in enumerate(reasons) if not reason]).remove_columns("reason")
 
-    def _render_row(self, row: dict[str, Any], index: int, args: CurriculumSFTConfig, name: str) -> dict[str, Any]:
-        where = f"{name} dataset row {index}"
-        if row.get("text") is not None:
-            ids = [*self.chat.encode(row["text"]), self.chat.end_token_id]
-            return _fitted(ids, list(ids), 0, args, where)
-        problem, solution = problem_and_solution(row, where)
-        fault = self.chat.fault(solution)
-        if fault is not None and not (fault == "no_think" and args.missing_think == "keep"):
-            if args.missing_think == "error":
-                raise DataError(f"{where}: the solution's thought has the fault {fault}: {solution[:80]!r}")
-            return _lost(fault, 0)
-        rendered = self.chat.render(problem, solution)
-        return _fitted(rendered.input_ids, rendered.labels, len(rendered.prompt_ids), args, where)
-
-    def _packed_in_order(self, dataset: Dataset, args: CurriculumSFTConfig) -> Dataset:
-        difficulty = _difficulty(dataset, args)
-        dataset = dataset.select(_curriculum(args).indices(difficulty, dataset["length"], epoch=0, batch=None))
-        rows = []
-        for group in pack_in_order(dataset["length"], args.max_length):
-            part = dataset[group]
-            rows.append(
-                {
-                    "input_ids": [i for ids in part["input_ids"] for i in ids],
-                    "labels": [i for labels in part["labels"] for i in labels],
-                    "seq_lengths": part["length"],
-                    "length": sum(part["length"]),
-                }
+    def _packed(self, dataset: Dataset, args: CurriculumSFTConfig, name: str) -> Dataset:
+        """Return rows that hold several, whole and next to each other in curriculum order where there is one."""
+        if args.max_length is None:
+            raise StageError("packing needs a max_length, the size of a packed row.")
+        if args.packing_strategy != "bfd":
+            raise StageError(
+                f"packing_strategy={args.packing_strategy!r} cuts rows into pieces; rows are packed whole."
             )
-        return Dataset.from_list(rows)
+        if self._keeps_order and name == "train":
+            difficulty = _difficulty(dataset, args)
+            dataset = dataset.select(_curriculum(args).indices(difficulty, dataset["length"], epoch=0, batch=None))
+            groups = pack_in_order(dataset["length"], args.max_length)
+        else:
+            groups = pack_best_fit(dataset["length"], args.max_length)
+        return Dataset.from_dict({"rows": groups}).map(
+            lambda group: _joined(dataset[group["rows"]], args.difficulty_column),
+            remove_columns="rows",
+            new_fingerprint=uuid4().hex,  # or the whole data set would be hashed as part of the function
+            desc=f"Packing {name} dataset",
+        )
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
         # The argument has lost every column that the model does not take; ours still has difficulty and length.
@@ -287,26 +291,38 @@ def problem_and_solution(row: Mapping[str, Any], where: str) -> tuple[str | list
     return problem, solution
 
 
-def drop_report(name: str, reasons: Mapping[str, int], lengths: Sequence[int], max_length: int | None) -> str:
-    """Explain to a person why too many rows would be lost, and what length would keep most of them."""
-    ordered = sorted(lengths)
-    total = len(ordered)
-    lines = [
-        f"{name} dataset: {sum(reasons.values())} of {total} rows would be lost "
-        f"({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))}), "
-        "more than max_drop_rate allows.",
-        f"max_length is {max_length}; the rows' lengths in tokens:",
-    ]
-    edges = [1 << power for power in range(4, 31) if ordered and 1 << power < 2 * ordered[-1]]
-    low = 0
-    for edge in edges:
-        count = sum(low < length <= edge for length in ordered)
-        if count:
-            lines.append(f"  {low + 1:>8} to {edge:>8}: {count:>8} {'#' * max(1, 40 * count // total)}")
-        low = edge
-    for share in (0.95, 0.99):
-        lines.append(f"  max_length={ordered[min(total - 1, int(share * total))]} keeps {share:.0%} of the rows")
-    return "\n".join(lines)
+def _render_row(
+    row: dict[str, Any], index: int, chat: ChatFormat, args: CurriculumSFTConfig, name: str
+) -> dict[str, Any]:
+    where = f"{name} dataset row {index}"
+    if row.get("text") is not None:
+        ids = [*chat.encode(row["text"]), chat.end_token_id]
+        return _fitted(ids, list(ids), 0, args, where)
+    problem, solution = problem_and_solution(row, where)
+    fault = chat.fault(solution)
+    if fault is not None and not (fault == "no_think" and args.missing_think == "keep"):
+        if args.missing_think == "error":
+            raise DataError(f"{where}: the solution's thought has the fault {fault}: {solution[:80]!r}")
+        return _lost(fault, 0)
+    rendered = chat.render(problem, solution)
+    return _fitted(rendered.input_ids, rendered.labels, len(rendered.prompt_ids), args, where)
+
+
+def _fit_row(
+    row: dict[str, Any], index: int, chat: ChatFormat, args: CurriculumSFTConfig, name: str
+) -> dict[str, Any]:
+    prompt = next((i for i, label in enumerate(row["labels"]) if label != IGNORE), 0)
+    return _fitted(row["input_ids"], row["labels"], prompt, args, f"{name} dataset row {index}")
+
+
+def _joined(rows: dict[str, list[Any]], difficulty_column: str) -> dict[str, Any]:
+    joined = {
+        "input_ids": [i for ids in rows["input_ids"] for i in ids],
+        "labels": [i for labels in rows["labels"] for i in labels],
+        "seq_lengths": rows["length"],
+        "length": sum(rows["length"]),
+    }
+    return joined | ({difficulty_column: rows[difficulty_column]} if difficulty_column in rows else {})
 
 
 def _fitted(ids: list[int], labels: list[int], prompt: int, args: CurriculumSFTConfig, where: str) -> dict[str, Any]:

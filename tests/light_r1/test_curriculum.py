@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, pack_in_order
+from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, pack_best_fit, pack_in_order
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=60)
 
@@ -78,5 +81,21 @@ def test_packing_keeps_order_and_fits(lengths):
     groups = pack_in_order(lengths, 10)
     assert [row for group in groups for row in group] == list(range(len(lengths)))
     assert all(sum(lengths[row] for row in group) <= 10 for group in groups)
-    for left, right in zip(groups, groups[1:], strict=False):
+    for left, right in pairwise(groups):
         assert sum(lengths[row] for row in left) + lengths[right[0]] > 10, "the next row would have fitted"
+
+
+@given(st.lists(st.integers(1, 10), max_size=50))
+def test_best_fit_loses_no_row_and_leaves_no_two_groups_that_fit_together(lengths):
+    groups = pack_best_fit(lengths, 10)
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    sums = sorted(sum(lengths[row] for row in group) for group in groups)
+    assert all(total <= 10 for total in sums)
+    assert len(sums) < 2 or sums[0] + sums[1] > 10
+
+
+def test_best_fit_fills_better_than_order():
+    rng = random.Random(0)
+    lengths = [rng.randint(100, 2000) for _ in range(500)]
+    least = -(-sum(lengths) // 4096)
+    assert len(pack_best_fit(lengths, 4096)) <= 1.02 * least + 1 < len(pack_in_order(lengths, 4096))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from light_r1.errors import DataError, StageError
-from light_r1.trainers.sft import CurriculumSFTConfig, CurriculumSFTTrainer, drop_report
+from light_r1.trainers.overlength import drop_report
+from light_r1.trainers.sft import CurriculumSFTConfig, CurriculumSFTTrainer
 from tests.conftest import make_model
 
 
@@ -97,7 +98,7 @@ def test_missing_thoughts_are_dropped_kept_or_refused_as_asked(tokenizer, tmp_pa
     assert trainer(tokenizer, tmp_path, [*ROWS, bare]).dropped[0]["reason"] == "no_think"
     kept = trainer(tokenizer, tmp_path, [*ROWS, bare], missing_think="keep")
     assert not kept.dropped
-    with pytest.raises(DataError, match="row 36.*no_think"):
+    with pytest.raises(DataError, match=r"row 36.*no_think"):
         trainer(tokenizer, tmp_path, [*ROWS, bare], missing_think="error")
 
 
@@ -128,6 +129,31 @@ def test_packing_keeps_the_curriculum(tokenizer, tmp_path):
     text = "".join(tokenizer.decode(row) for batch in batches(made) for row in batch)
     answers = [int(part.split("}")[0]) for part in text.split("boxed{")[1:]]
     assert answers == sorted(row["difficulty"] for row in ROWS)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("form", ["ids", "formatting_func"])
+def test_rows_that_come_as_ids_or_text_are_not_cut_either(tokenizer, tmp_path, form, packing):
+    texts = ["a" * 30] * 9 + ["b" * 80]
+    ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts]
+    rows = [{"input_ids": one, "labels": one} for one in ids] if form == "ids" else [{"t": text} for text in texts]
+    made = CurriculumSFTTrainer(
+        make_model(tokenizer),
+        config(tmp_path, max_length=64, packing=packing),
+        rows,
+        processing_class=tokenizer,
+        formatting_func=None if form == "ids" else lambda row: row["t"],
+    )
+    assert [item["reason"] for item in made.dropped] == ["overlength"]
+    kept = [i for row in made.train_dataset for i in row["input_ids"]]
+    assert kept == 9 * ids[0]
+
+
+def test_packing_needs_a_size_and_whole_rows(tokenizer, tmp_path):
+    with pytest.raises(StageError, match="max_length"):
+        trainer(tokenizer, tmp_path, packing=True, max_length=None)
+    with pytest.raises(StageError, match="packed whole"):
+        trainer(tokenizer, tmp_path, packing=True, packing_strategy="wrapped")
 
 
 def test_packed_and_padded_loss_agree(tokenizer, tmp_path):
@@ -195,9 +221,10 @@ def test_config_fields_survive_json(tmp_path):
     assert fields["schedule_epochs"] == 100
 
 
-def test_loss_is_logged_by_difficulty(tokenizer, tmp_path):
+@pytest.mark.parametrize("packing", [{}, {"packing": True}, {"packing": True, "order": "by_difficulty"}], ids=str)
+def test_loss_is_logged_by_difficulty(tokenizer, tmp_path, packing):
     rows = [{**row, "difficulty": row["difficulty"] % 3} for row in ROWS]
-    made = trainer(tokenizer, tmp_path, rows, per_device_train_batch_size=36, max_steps=1)
+    made = trainer(tokenizer, tmp_path, rows, per_device_train_batch_size=36, max_steps=1, **packing)
     model = make_model(tokenizer)
     made.train()
     logs = next(entry for entry in made.state.log_history if "loss" in entry)

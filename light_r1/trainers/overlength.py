@@ -1,0 +1,27 @@
+"""Why rows would be lost, told with the lengths that would keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def drop_report(name: str, reasons: Mapping[str, int], lengths: Sequence[int], max_length: int | None) -> str:
+    """Explain to a person why too many rows would be lost, and what length would keep most of them."""
+    ordered = sorted(lengths)
+    total = len(ordered)
+    lines = [
+        f"{name} dataset: {sum(reasons.values())} of {total} rows would be lost "
+        f"({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))}), "
+        "more than max_drop_rate allows.",
+        f"max_length is {max_length}; the rows' lengths in tokens:",
+    ]
+    edges = [1 << power for power in range(4, 31) if ordered and 1 << power < 2 * ordered[-1]]
+    low = 0
+    for edge in edges:
+        count = sum(low < length <= edge for length in ordered)
+        if count:
+            lines.append(f"  {low + 1:>8} to {edge:>8}: {count:>8} {'#' * max(1, 40 * count // total)}")
+        low = edge
+    for share in (0.95, 0.99):
+        lines.append(f"  max_length={ordered[min(total - 1, int(share * total))]} keeps {share:.0%} of the rows")
+    return "\n".join(lines)
