@@ -10,7 +10,7 @@ No torch. Under data parallelism every rank must see every group's outcome, so t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -146,6 +146,17 @@ class PassRateWindow:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self._records = {prompt_id: PromptRecord(**record) for prompt_id, record in state["records"].items()}
+
+
+def window_of(bounds: Sequence[float], priors: Mapping[str, float] | None = None) -> PassRateWindow:
+    """Return the window of a config's `[low, high]`.
+
+    Raises:
+        LightR1Error: It is not two numbers, or they are out of range.
+    """
+    if len(bounds) != 2:
+        raise LightR1Error(f"pass rate window: expected [low, high], got {list(bounds)}")
+    return PassRateWindow(bounds[0], bounds[1], priors=priors)
 
 
 def carries_gradient(rewards: Iterable[float | None]) -> bool:

@@ -31,12 +31,14 @@ class GuardedReward:
 
     Attributes:
         failures: Reason -> completions that it left without a reward.
+        seconds: Time spent in the reward so far.
     """
 
     def __init__(self, reward: Callable[..., Any], *, deadline_s: float | None = None) -> None:
         self.reward = reward
         self.deadline_s = deadline_s
         self.failures: Counter[str] = Counter()
+        self.seconds = 0.0
         self.__name__: str = reward.__name__ if inspect.isfunction(reward) else type(reward).__name__
 
     def __call__(self, **columns: Any) -> list[float | None]:
@@ -46,7 +48,12 @@ class GuardedReward:
             LightR1Error: The reward returned another number of values than there are completions: a mistake in it,
                 not in the completions.
         """
-        size = len(columns["completions"])
+        start = monotonic()
+        rewards = self._judged(columns, len(columns["completions"]))
+        self.seconds += monotonic() - start
+        return rewards
+
+    def _judged(self, columns: Mapping[str, Any], size: int) -> list[float | None]:
         whole = self._ask([columns])[0]
         if not isinstance(whole, Exception):
             if len(whole) != size:

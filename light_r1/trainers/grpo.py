@@ -8,6 +8,7 @@ What it changes:
 - the KL reference is the model that training starts from;
 - completions are scored in packed rows that hold each prompt once;
 - reward functions see whole responses: think tags that are special tokens are kept, a forced opening tag is put back;
+- prompts outside a pass-rate window rest, and groups whose rewards are all equal are replaced (dynamic sampling);
 - a collapse (of reward, entropy or length) stops the run, or rewinds it to the last good checkpoint;
 - a reward that raises gives `None` for its completion, is counted, and does not stop the run; a batch without any
   reward does, with the reasons, instead of training on zeros.
@@ -26,22 +27,27 @@ from typing import Any, Literal
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
-from transformers.trainer_callback import ExportableState
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from light_r1.chat import ChatFormat
-from light_r1.collapse import Collapse, CollapseBounds, CollapseWatch
-from light_r1.context import CLIP_RATIO, ENTROPY, LENGTH, REWARD, ContextSchedule, parse_stages
-from light_r1.errors import StageError
+from light_r1.collapse import CollapseBounds, CollapseWatch
+from light_r1.context import ContextSchedule, parse_stages
 from light_r1.judge import shared_judge
+from light_r1.pass_rate_window import window_of
+from light_r1.prompt_queue import PromptQueue
+from light_r1.prompt_queue import prompt_ids as ids_of
 from light_r1.reward_guard import GuardedReward, stop_without_rewards
 from light_r1.rewards import Reward
 from light_r1.samplers import Request, SamplingParams
 from light_r1.samplers.hf import HFSampler
+from light_r1.trainers.context_callback import Collapsed, ContextCallback
+from light_r1.trainers.dynamic_sampling import ChosenBatch, DynamicSampling
+from light_r1.trainers.grpo_metrics import difficulty_rewards, log_generation, totals_of
 from light_r1.trainers.scoring import SharedPrefixModel
 
 log = logging.getLogger(__name__)
@@ -65,6 +71,14 @@ class StagedGRPOConfig(GRPOConfig):
         share_prefixes: Score completions without padding and encode each prompt once: the same numbers for less work.
             Models that cannot are scored as TRL does.
         sampling_batch_size: Completions decoded at once on each device.
+        pass_rate_window: Lowest and highest pass rate, such as `[0.1, 0.9]`, of the prompts that are sampled; the
+            others rest, longer each time they are found outside. Rates are followed during the run and start from the
+            rows' `pass_rate` where there is one. A completion passes if its `accuracy`, or the first reward where
+            there is none of that name, is above 0.
+        dynamic_sampling: Rounds in which groups whose rewards are all equal are replaced by groups of other prompts;
+            0 keeps them.
+        vllm_importance_sampling_mode: As in TRL, by default per token. TRL's default, `sequence_mask`, multiplies the
+            ratios of all tokens, so that the longer a completion the more certainly it is masked.
     """
 
     context_schedule: list[dict[str, Any]] | None = field(default=None, metadata={"help": "Stages of the context."})
@@ -75,69 +89,24 @@ class StagedGRPOConfig(GRPOConfig):
     share_prefixes: bool = field(default=True, metadata={"help": "Score completions packed, a prompt once."})
     sampling_batch_size: int = field(default=128, metadata={"help": "Completions decoded at once."})
 
+    pass_rate_window: list[float] | None = field(default=None, metadata={"help": "Pass rates worth sampling."})
+    dynamic_sampling: int = field(default=0, metadata={"help": "Rounds that replace groups without gradient."})
+
+    vllm_importance_sampling_mode: str = field(
+        default="token_truncate", metadata={"help": "How vLLM's ratios are bounded."}
+    )
     max_steps: int = field(default=-1, metadata={"help": "Optimizer steps; from context_schedule if not set."})
 
     def __post_init__(self) -> None:
-        """Size everything for the longest context stage."""
+        """Size everything for the longest context stage; refuse a window that is none."""
+        if self.pass_rate_window is not None:
+            window_of(self.pass_rate_window)
         if self.context_schedule:
             schedule = ContextSchedule(parse_stages(self.context_schedule))
             self.max_completion_length = schedule.longest
             if self.max_steps <= 0 and schedule.total_steps is not None:
                 self.max_steps = schedule.total_steps
         super().__post_init__()
-
-
-class ContextCallback(TrainerCallback, ExportableState):
-    """Moves the context on by what each step showed; its state travels in the checkpoints.
-
-    Args:
-        trainer: The trainer whose completions it limits.
-    """
-
-    _WATCHED = (CLIP_RATIO, REWARD, LENGTH, ENTROPY)
-
-    def __init__(self, trainer: StagedGRPOTrainer) -> None:
-        self.trainer = trainer
-
-    def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs; part of `trainer_state.json`."""
-        saved = {"context": self.trainer.context.state_dict(), "collapse": self.trainer.watch.state_dict()}
-        return {"args": {}, "attributes": saved}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Go on where the checkpoint was; without a saved state, by the steps alone."""
-        saved = state.stateful_callbacks.get(type(self).__name__)
-        if state.global_step and isinstance(saved, dict) and saved["attributes"]:
-            self.trainer.context.load_state_dict(saved["attributes"]["context"])
-            self.trainer.watch.load_state_dict(saved["attributes"]["collapse"])
-        else:
-            for step in range(1, state.global_step + 1):
-                self.trainer.context.update(step, {})
-        self.trainer.enter_context()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the step's metrics in."""
-        logged = self.trainer._metrics["train"]
-        metrics = {name: logged[name][-1] for name in self._WATCHED if logged.get(name)}
-        collapse = self.trainer.watch.update(state.global_step, metrics)
-        if collapse is not None:
-            raise Collapsed(collapse)
-        move = self.trainer.context.update(state.global_step, metrics)
-        if move is not None:
-            log.info("step %d: context stage %d, because %s", move.step, move.stage, move.reason)
-            self.trainer.watch.restart()
-            self.trainer.enter_context()
-
-
-class Collapsed(StageError):
-    """Training collapsed; `collapse` says how, and which step was the last good one."""
-
-    def __init__(self, collapse: Collapse) -> None:
-        super().__init__(
-            f"training collapsed at step {collapse.step}: {collapse.reason}. "
-            f"The last good step was {collapse.last_good_step}."
-        )
-        self.collapse = collapse
 
 
 class StagedGRPOTrainer(GRPOTrainer):
@@ -160,6 +129,7 @@ class StagedGRPOTrainer(GRPOTrainer):
     """
 
     _tag_names = ["trl", "grpo", "light_r1"]  # noqa: RUF012 - TRL's own attribute
+    rollout_func: Any
 
     def __init__(
         self,
@@ -199,7 +169,23 @@ class StagedGRPOTrainer(GRPOTrainer):
                 **kwargs,
             )
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
+        self.rollout = self.rollout_func or trl_rollout
+        self.queue: PromptQueue | None = None
+        self.choice: DynamicSampling | None = None
+        self._chosen: ChosenBatch | None = None
+        if args.pass_rate_window is not None or args.dynamic_sampling:
+            self.queue = self._prompt_queue()
+            self.choice = DynamicSampling(self, self.queue, args.dynamic_sampling)
+        self.by_difficulty = difficulty_rewards(self.train_dataset)
         self.add_callback(ContextCallback(self))
+
+    def _prompt_queue(self) -> PromptQueue:
+        dataset, bounds = self.train_dataset, self.args.pass_rate_window
+        ids = ids_of(list(dataset["prompt"]))
+        rates = dataset["pass_rate"] if "pass_rate" in dataset.column_names else [None] * len(ids)
+        priors = {name: rate for name, rate in zip(ids, rates, strict=True) if rate is not None}
+        window = None if bounds is None else window_of(bounds, priors)
+        return PromptQueue(ids, shuffle=self.shuffle_dataset, seed=self.args.seed, window=window)
 
     @property
     def reward_failures(self) -> Counter[str]:
@@ -242,6 +228,27 @@ class StagedGRPOTrainer(GRPOTrainer):
             model = SharedPrefixModel(model, self.accelerator.unwrap_model(model))
         return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        before = sum(guard.seconds for guard in self.guards)
+        if self.choice is None or not self.model.training:
+            output = super()._generate_and_score_completions(inputs)
+            sampled = len(inputs) * self.accelerator.num_processes
+        else:
+            self._chosen = self.choice.choose()
+            sampled = self._chosen.sampled
+            usual, self.rollout_func = self.rollout_func, self._chosen.replay
+            try:
+                output = super()._generate_and_score_completions(self._chosen.rows)
+            finally:
+                self.rollout_func, self._chosen = usual, None
+        log_generation(self, output, sampled, sum(guard.seconds for guard in self.guards) - before)
+        return output
+
+    def judged(self, inputs: list[dict[str, Any]], prompts: list[str], ids: list[list[int]]) -> torch.Tensor:
+        """Return the rewards of completions, `[completions of all ranks, functions]`."""
+        responses = [self.chat.response_text(one) for one in ids]
+        return super()._calculate_rewards(inputs, prompts, responses, ids)
+
     def _calculate_rewards(
         self,
         inputs: list[dict[str, Any]],
@@ -249,11 +256,20 @@ class StagedGRPOTrainer(GRPOTrainer):
         completions: list[Any],
         completion_ids_list: list[list[int]],
     ) -> torch.Tensor:
-        responses = [self.chat.response_text(ids) for ids in completion_ids_list]
-        rewards = super()._calculate_rewards(inputs, prompts, responses, completion_ids_list)
-        self._metrics["train" if self.model.training else "eval"]["context/max_completion_length"].append(
-            float(self.max_completion_length)
-        )
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        if self._chosen is not None:
+            rewards = self._chosen.rewards
+        else:
+            rewards = self.judged(inputs, prompts, completion_ids_list)
+            if self.by_difficulty is not None and self.model.training:
+                difficulties = gather_object([row["difficulty"] for row in inputs])
+                totals = totals_of(rewards, self.reward_weights)
+                for name, value in self.by_difficulty.metrics(difficulties, totals).items():
+                    metrics[name].append(value)
+        metrics["context/max_completion_length"].append(float(self.max_completion_length))
+        lengths = torch.tensor([len(ids) for ids in completion_ids_list], device=rewards.device)
+        longest = self.accelerator.gather(lengths).float().quantile(0.95).item()
+        metrics["completions/p95_length"].append(longest)
         stop_without_rewards(rewards.T.tolist(), self.reward_failures + shared_judge().reasons)
         return rewards
 
@@ -316,3 +332,10 @@ def sampled_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str,
         "completion_ids": [completion.completion_ids for completion in completions],
         "logprobs": None,
     }
+
+
+def trl_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str, Any]:
+    """Sample as TRL does without a `rollout_func`: with vLLM, or with `model.generate`."""
+    prompt_ids, images, fields = trainer._tokenize_prompts(prompts)
+    completion_ids, logprobs = trainer._generate_single_turn(prompt_ids, images, fields, trainer.num_generations)
+    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": logprobs}

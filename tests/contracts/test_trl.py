@@ -26,6 +26,9 @@ OVERRIDDEN = [
     (DPOTrainer, "compute_ref_log_probs", "self model inputs"),
     (Trainer, "_load_from_checkpoint", "self resume_from_checkpoint model"),
     (GRPOTrainer, "_calculate_rewards", "self inputs prompts completions completion_ids_list"),
+    (GRPOTrainer, "_generate_and_score_completions", "self inputs"),
+    (GRPOTrainer, "_tokenize_prompts", "self prompts"),
+    (GRPOTrainer, "_generate_single_turn", "self prompt_ids images multimodal_fields num_generations has_tool_images"),
 ]
 
 
@@ -55,6 +58,7 @@ HASHES = {
     "DPOTrainer.compute_ref_log_probs": "2f534c2ec8a3",
     "GRPOTrainer._get_per_token_logps_and_entropies": "c53c5b81b3e3",
     "GRPOTrainer._calculate_rewards": "15a2c8b69e65",
+    "GRPOTrainer._generate_and_score_completions": "ba856759e9dc",
 }
 
 
@@ -95,6 +99,25 @@ def test_grpo_generation_length_is_where_the_schedule_sets_it():
 def test_grpo_calls_a_rollout_function_with_prompts_and_trainer():
     assert "rollout_func" in inspect.signature(GRPOTrainer.__init__).parameters
     assert "self.rollout_func(" in inspect.getsource(GRPOTrainer)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rewards_per_func = self._calculate_rewards(inputs, prompts, completions, completion_ids_list)",
+        "self._pending_extra_logs.clear()",
+        "self._metrics[mode]",
+        '"importance_sampling_ratio"',
+        '"num_items_in_batch"',
+    ],
+)
+def test_grpo_makes_a_batch_of_what_a_chosen_one_replays(line):
+    assert line in inspect.getsource(GRPOTrainer._generate_and_score_completions)
+
+
+def test_grpo_generates_once_for_all_steps_of_a_batch():
+    source = inspect.getsource(GRPOTrainer._prepare_inputs)
+    assert "self._step % generate_every == 0 or self._buffered_inputs is None" in source
 
 
 @pytest.mark.parametrize(
