@@ -1,6 +1,6 @@
 """Coverage, precision and order of `extract_answer` on worked solutions and model outputs, per source.
 
-`python benchmarks/extract.py FOLDER [--outputs FILE]` reads every file of worked solutions in FOLDER (JSON Lines,
+`python -m benchmarks.extract FOLDER [--outputs FILE]` reads every file of worked solutions in FOLDER (JSON Lines,
 gzipped) and prints a Markdown table: the share of solutions answered, answered rightly (judged by the verifier against
 the known answer), the precision of what is answered, the precision of the surer half by confidence, and the speed.
 The weights of unmarked solutions were fitted on some of these files: `benchmarks/fit_extract.py` has the

@@ -1,6 +1,6 @@
 """Fit the weights of `data_tools.ranking` on worked solutions with known answers, and report them cross-validated.
 
-`python benchmarks/fit_extract.py FOLDER` reads the worked solutions named below from FOLDER (JSON Lines, gzipped),
+`python -m benchmarks.fit_extract FOLDER` reads the worked solutions named below from FOLDER (JSON Lines, gzipped),
 takes the boxes and `####` lines away so that every solution is one that marks nothing, judges each candidate with the
 verifier, prints coverage and precision of five-fold cross-validation, and with `--write` writes the weights of a fit
 on all rows. Needs scipy.
@@ -22,7 +22,9 @@ from scipy.sparse import csr_matrix
 
 from data_tools.boxed import boxed_spans
 from data_tools.candidates import statements
-from data_tools.question import read_question
+from data_tools.extract import LEAST_CONFIDENCE
+from data_tools.proofs import answers_closed, proof_marks
+from data_tools.question import Question, read_question
 from data_tools.ranking import WEIGHTS, candidate_cues, none_cues
 from data_tools.rows import read_rows
 from data_tools.verify import verify
@@ -51,6 +53,14 @@ class Case:
     name: str
     candidates: list[tuple[str, list[str], bool]]
     none: list[str]
+    question: Question
+    marks: int
+
+    def is_given(self, answer: str, share: float) -> bool:
+        """Whether `extract_answer` hands out an unmarked answer rather than abstain."""
+        if self.question.proof == "too" or (self.question.kind == "closed" and not answers_closed(answer)):
+            return False
+        return share >= LEAST_CONFIDENCE[min(self.marks, 3)]
 
 
 def unmarked(solution: str) -> str:
@@ -75,7 +85,7 @@ def read_cases(folder: Path) -> list[Case]:
                     if key not in right:
                         right[key] = "answer" in row and verify(answer, row["answer"]).correct
                     found.append((key, cues, right[key]))
-                cases.append(Case(source, row["id"], found, none_cues(question, text)))
+                cases.append(Case(source, row["id"], found, none_cues(question, text), question, proof_marks(text)))
     return cases
 
 
@@ -128,8 +138,8 @@ def cue_names(cases: list[Case]) -> list[str]:
     )
 
 
-def cross_validated(cases: list[Case], names: list[str]) -> list[tuple[str, float, bool]]:
-    """Return source, probability and rightness of the likeliest answer of each case, from folds that lack it."""
+def cross_validated(cases: list[Case], names: list[str]) -> list[tuple[str, float, bool, bool]]:
+    """Return source, probability, whether given, and rightness of the likeliest answers, from folds lacking them."""
     results = []
     for fold in range(FOLDS):
         inside = [case for case in cases if zlib.crc32(case.name.encode()) % FOLDS == fold]
@@ -143,7 +153,8 @@ def cross_validated(cases: list[Case], names: list[str]) -> list[tuple[str, floa
             for number, (key, _, _) in enumerate(case.candidates):
                 votes[key] += shares[start + number]
             best = max(votes, key=lambda key: votes[key]) if votes else ""
-            results.append((case.source, votes.get(best, 0.0), right.get(best, False)))
+            share = votes.get(best, 0.0)
+            results.append((case.source, share, case.is_given(best, share), right.get(best, False)))
     return results
 
 
@@ -155,14 +166,15 @@ def main() -> None:
     cases = read_cases(arguments.folder)
     names = cue_names(cases)
     results = cross_validated(cases, names)
-    limits = (0.3, 0.42, 0.5, 0.6)
-    print("| unmarked solutions | n |" + "".join(f" right, precision at {limit} |" for limit in limits))
-    print("|---|---|" + "---|" * len(limits))
+    limits = (0.3, 0.4, 0.5, 0.6)
+    heads = ["as given", *(f"at {limit}" for limit in limits)]
+    print("| unmarked solutions | n |" + "".join(f" right, precision {head} |" for head in heads))
+    print("|---|---|" + "---|" * len(heads))
     for source in SOURCES:
-        own = [(share, right) for name, share, right in results if name == source]
+        own = [result[1:] for result in results if result[0] == source]
         line = f"| {source} | {len(own)} |"
-        for limit in limits:
-            said = [right for share, right in own if share >= limit]
+        said_by_rule = [[right for _, given, right in own if given]]
+        for said in said_by_rule + [[right for share, _, right in own if share >= limit] for limit in limits]:
             line += f" {sum(said) / len(own):.1%}, {sum(said) / max(1, len(said)):.1%} |"
         print(line)
     if arguments.write:

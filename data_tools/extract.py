@@ -18,6 +18,7 @@ from data_tools.candidates import statements
 from data_tools.choices import option_letter, read_choices, without_label
 from data_tools.columns import text
 from data_tools.equations import equations
+from data_tools.proofs import answers_closed, is_statement, proof_marks
 from data_tools.question import Question, read_question
 from data_tools.ranking import ranked
 from data_tools.rows import Dropped, Row
@@ -26,8 +27,9 @@ from data_tools.tool import per_row
 
 LONGEST_TEXT = 200_000
 """Of a longer text only the end is read."""
-LEAST_CONFIDENCE = 0.42
-"""Of an unmarked answer; below it `extract_answer` abstains. Chosen on the worked solutions of OlympiadBench."""
+LEAST_CONFIDENCE = (0.38, 0.45, 0.55, 0.6)
+"""Of an unmarked answer, by `proof_marks`; below it `extract_answer` abstains. Chosen by cross-validation on the
+worked solutions of OlympiadBench and HARP."""
 
 _HASHES = re.compile(r"####[ \t]*(?P<answer>[^\n#]+?)[ \t]*(?=\n|$)")
 _LABELLED = re.compile(
@@ -60,7 +62,7 @@ _ASKS_LETTER = re.compile(
     re.IGNORECASE,
 )
 _ASKS_ALL = re.compile(r"\b(?:all|solutions|values|separated\s+by|find\s+the\s+\w+s)\b", re.IGNORECASE)
-_ASKS_ONE = re.compile(r"\bonly\s+one\b|\bone\s+of\s+the\b|\bnot\s+both\b", re.IGNORECASE)
+_ASKS_ONE = re.compile(r"\bonly\s+one\b|\beither\s+of\b|\bone\s+of\s+the\b|\bnot\s+both\b", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _TEXT_COMMAND = re.compile(r"\b(?:and|or|cm|in|ft|mi|hours?|minutes?|degrees?|feet|inches|percent|cents)\b")
 _WORD = re.compile(r"[a-zA-Z]{2,}")
@@ -109,7 +111,9 @@ def extract_answer(solution: str, problem: str | None = None) -> Extraction:
     if found is None and (not problem or read_choices(problem)):
         found = _from_option(body)
     found = found or _from_bold(body)
-    if found and found.method == "box" and question.proof == "too":
+    if question.proof == "too" and (found is None or found.method == "box"):
+        return Extraction(None, "proof", 0.6)
+    if found and found.method == "box" and is_statement(found.answer or "", question, proof_marks(body)):
         return Extraction(None, "proof", 0.6)
     answer = _finished(found.answer, found.method, choices) if found and found.answer else ""
     if not found or not answer:
@@ -251,7 +255,9 @@ def _from_statements(body: str, question: Question, problem: str) -> Extraction:
         if asked:
             return Extraction(asked, "asked sum", max(0.6, min(0.97, probability)))
     answer, probability = order[0]
-    if probability < LEAST_CONFIDENCE:
+    if question.kind == "closed" and not answers_closed(answer):
+        return Extraction(None, "unsure", 0.9)
+    if probability < LEAST_CONFIDENCE[min(proof_marks(body), 3)]:
         return Extraction(None, "unsure", 1.0 - probability)
     return Extraction(answer, "ranked", min(0.97, probability))
 

@@ -51,11 +51,15 @@ _ALL = re.compile(
 _COUNT = re.compile(r"\bhow\s+many\b|\bnumber\s+of\b", re.IGNORECASE)
 _COUNTED = re.compile(r"\b(?:how\s+many|number\s+of)\s+((?:[a-z\x01-]+\s*){1,5})", re.IGNORECASE)
 _CLOSED = re.compile(
-    r"^(?:\([a-z\d]\)\s*)?(?:is|are|does|do|can|could|must|will)\s|\b(?:true\s+or\s+false|yes\s+or\s+no)\b",
+    r"^(?:\([a-z\d]\)\s*)?(?:is|are|does|do|can|could|must|will)\s|\b(?:true\s+or\s+false|yes\s+or\s+no)\b"
+    r"|,\s*(?:is\s+it\s+possible|can\s+(?:we|you|one|he|she|it))\b[^,]*\?$",
     re.IGNORECASE,
 )
 _IN_TERMS = re.compile(
     r"\bin\s+terms\s+of\b|\bas\s+a\s+function\s+of\b|\bfor\s+each\s+(?:positive\s+)?integer\b", re.IGNORECASE
+)
+_EVERY = re.compile(
+    r"\b(?:find|determine|describe)\b[^.?:;]{0,30}?\ball\b|\bfor\s+(?:which|what)\b|\blocus\b", re.IGNORECASE
 )
 _WORD = re.compile(r"[a-z]{3,}")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -84,6 +88,7 @@ class Question:
         letters: Single letters in the maths of the problem.
         asked_letters: Those in the sentences that ask.
         in_terms: The answer is wanted in terms of a letter.
+        all: Every solution is wanted: "find all pairs", "for which n".
         text: The sentences that ask, maths as `MASK`.
     """
 
@@ -97,6 +102,7 @@ class Question:
     letters: frozenset[str]
     asked_letters: frozenset[str]
     in_terms: bool
+    all: bool
     text: str
 
 
@@ -135,6 +141,7 @@ def read_question(problem: str) -> Question:
         letters=frozenset(_LETTER.findall(maths)),
         asked_letters=frozenset(_LETTER.findall(asked)),
         in_terms=_IN_TERMS.search(text) is not None,
+        all=_EVERY.search(words) is not None,
         text=words,
     )
 

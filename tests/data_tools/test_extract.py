@@ -49,6 +49,7 @@ def test_values_in_joined_boxes_are_one_answer_only_where_all_are_asked():
     assert extract_answer(text, "Find all possible values of $k$.").answer == "1, 9"
     assert extract_answer(text, "Find the larger of the two numbers.").answer == "9"
     assert extract_answer(text, "Find the foci. (Enter only one of the foci, not both.)").answer == "9"
+    assert extract_answer(text, "Find the coordinates of either of the vertices.").answer == "9"
     assert extract_answer(r"is \boxed{x+1} or \boxed{1+x}", "Find all values.").answer == "1+x"
 
 
