@@ -18,8 +18,11 @@ is r_w = ln 2, where it is 0.955: past that it rises by design, which is not a f
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,10 +38,11 @@ from trl import DPOConfig, DPOTrainer
 
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
-from light_r1.models import load_tokenizer, show_tied_heads_bias
+from light_r1.models import show_tied_heads_bias
 from light_r1.trainers.lengths import LengthWatch
 from light_r1.trainers.overlength import drop_report
 from light_r1.trainers.scoring import SharedPrefixModel
+from light_r1.trainers.start import answer_as_trained, as_rows, refuse_adapter, refuse_torn, tokenizer_of
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +84,9 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         train_dataset: Rows with `prompt_ids`, `chosen_ids`, `rejected_ids`, as `light_r1.pairs.build_pairs` makes
             them; or with the texts `problem`, `chosen`, `rejected`, rendered by `chat`.
         processing_class: The tokenizer.
-        chat: How text rows are rendered; `ChatFormat(processing_class)` if `None`.
+        chat: How text rows are rendered; `ChatFormat(processing_class)` if `None`. Its template is stored in the
+            tokenizer, so that the saved model answers as it was trained.
+        ref_model: Another reference than the starting policy.
         **kwargs: Further arguments of `trl.DPOTrainer`.
 
     Attributes:
@@ -102,17 +108,19 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         model: str | PreTrainedModel,
         args: SemiOnPolicyDPOConfig,
         train_dataset: Dataset | Sequence[Mapping[str, Any]],
-        eval_dataset: Dataset | None = None,
+        eval_dataset: Dataset | Sequence[Mapping[str, Any]] | dict[str, Dataset] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         *,
         chat: ChatFormat | None = None,
         ref_model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_adapter(model)
         if processing_class is None:
-            processing_class = load_tokenizer(model if isinstance(model, str) else model.config._name_or_path)
-        if not isinstance(train_dataset, Dataset):
-            train_dataset = Dataset.from_list([dict(row) for row in train_dataset])
+            processing_class = tokenizer_of(model, chat)
+        train_dataset = as_rows(train_dataset, "train")
+        if eval_dataset is not None and not isinstance(eval_dataset, dict):
+            eval_dataset = as_rows(eval_dataset, "eval")
         self.chat = chat or ChatFormat(processing_class)
         self.dropped: list[dict[str, Any]] = []
         needs_reference = ref_model is None and not args.precompute_ref_log_probs and "peft_config" not in kwargs
@@ -137,6 +145,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             **kwargs,
         )
         show_tied_heads_bias(self.model)
+        answer_as_trained(self.model, processing_class, self.chat)
 
     def _prepare_dataset(
         self,
@@ -171,15 +180,16 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         return dataset.select([i for i in range(len(dataset)) if i not in gone])
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        # The parent hands reference log-probs from rank 0 to the others by a file beside the data set's own. One in
-        # memory has none, and every process would look in a temporary folder of its own. With a file, an attempt
-        # that was cut off also finds them again.
-        if not dataset.cache_files:
-            folder = Path(self.args.output_dir) / "reference" / name
-            if self.accelerator.is_main_process:
-                dataset.save_to_disk(str(folder))
-            self.accelerator.wait_for_everyone()
-            dataset = load_from_disk(str(folder))
+        # The parent keeps reference log-probs in a file beside the data set's own, named by its fingerprint and the
+        # weights. Data sets in memory have no file, and fingerprints change with every process that renders text.
+        folder = Path(self.args.output_dir) / "reference" / f"{name}-{_content_hash(dataset)}"
+        if self.accelerator.is_main_process and not folder.exists():
+            being_written = folder.with_name(f"{folder.name}.tmp")
+            shutil.rmtree(being_written, ignore_errors=True)
+            dataset.save_to_disk(str(being_written))
+            being_written.rename(folder)
+        self.accelerator.wait_for_everyone()
+        dataset = load_from_disk(str(folder))
         return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def compute_ref_log_probs(
@@ -201,11 +211,12 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         pairs = torch.stack([(longer - shorter).to(chosen), self.beta * (chosen - rejected)])
         self.length_watch.add(*self.accelerator.gather(pairs.T.contiguous()).T)
 
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train; a run with NCA says first how its loss is to be read."""
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train, or go on from a whole checkpoint; a run with NCA says first how its loss is to be read."""
+        refuse_torn(resume_from_checkpoint, self.args.output_dir)
         if "nca_pair" in self.args.loss_type and self.accelerator.is_main_process:
             log.info(NCA_EXPLAINED)
-        return super().train(*args, **kwargs)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log TRL's numbers and how the margin correlates with the difference in length."""
@@ -234,6 +245,14 @@ def _render_row(row: dict[str, Any], index: int, chat: ChatFormat, name: str) ->
         "chosen_ids": chat.completion_ids(row["chosen"]),
         "rejected_ids": chat.response_ids(row["rejected"]),
     }
+
+
+def _content_hash(dataset: Dataset) -> str:
+    """Return a hash of what is scored: the same pairs have it in every process, wherever they come from."""
+    digest = hashlib.sha256()
+    for batch in dataset.select_columns(sorted(dataset.column_names)).iter(batch_size=1000):
+        digest.update(json.dumps(batch, default=str).encode())
+    return digest.hexdigest()[:16]
 
 
 class _Noting:

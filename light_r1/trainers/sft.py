@@ -26,15 +26,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import TrainOutput
 from trl import SFTConfig, SFTTrainer
 
-from data_tools.columns import to_canonical
-from light_r1.chat import IGNORE, ChatFormat
+from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
-from light_r1.models import load_tokenizer, show_tied_heads_bias
+from light_r1.models import show_tied_heads_bias
 from light_r1.trainers.buckets import CollatorWithDifficulty, DifficultyBuckets
 from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, Order, pack_best_fit, pack_in_order
 from light_r1.trainers.overlength import drop_report
+from light_r1.trainers.rendering import fit_row, join_rows, render_row
+from light_r1.trainers.start import answer_as_trained, as_rows, refuse_adapter, refuse_torn, tokenizer_of
 
 
 @dataclass
@@ -45,7 +47,8 @@ class CurriculumSFTConfig(SFTConfig):
         packing: `auto` packs where FlashAttention is in use and batches rows of like length elsewhere; `True` and
             `False` as in TRL.
         overlength: What happens to rows longer than `max_length`. `drop` takes them out, `error` stops,
-            `keep_end_of_thought` cuts the middle of the thought and keeps prompt, end of the thought and answer.
+            `keep_end_of_thought` cuts the beginning of the thought and keeps prompt, opening tag, end of the thought
+            and answer; rows whose answer alone is too long are dropped.
         missing_think: What happens to solutions whose thought cannot be made out: `drop`, `error`, or `keep`, which
             trains those without any thought as they are and drops the rest.
         max_drop_rate: Share of rows that may be lost before the run is stopped.
@@ -93,7 +96,8 @@ class CurriculumSFTTrainer(SFTTrainer):
             `input_ids` and `labels`.
         eval_dataset: Rows of the same forms, or a dict of them.
         processing_class: The tokenizer.
-        chat: How rows are rendered; `ChatFormat(processing_class)` if `None`.
+        chat: How rows are rendered; `ChatFormat(processing_class)` if `None`. Its template is stored in the tokenizer
+            and its end token in the model's generation config, so that the saved model answers as it was trained.
         **kwargs: Further arguments of `trl.SFTTrainer`.
 
     Attributes:
@@ -115,16 +119,18 @@ class CurriculumSFTTrainer(SFTTrainer):
         model: str | PreTrainedModel,
         args: CurriculumSFTConfig,
         train_dataset: Dataset | Sequence[Mapping[str, Any]],
-        eval_dataset: Dataset | dict[str, Dataset] | None = None,
+        eval_dataset: Dataset | Sequence[Mapping[str, Any]] | dict[str, Dataset] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         *,
         chat: ChatFormat | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_adapter(model)
         if processing_class is None:
-            processing_class = load_tokenizer(model if isinstance(model, str) else model.config._name_or_path)
-        if not isinstance(train_dataset, Dataset):
-            train_dataset = Dataset.from_list([dict(row) for row in train_dataset])
+            processing_class = tokenizer_of(model, chat)
+        train_dataset = as_rows(train_dataset, "train")
+        if eval_dataset is not None and not isinstance(eval_dataset, dict):
+            eval_dataset = as_rows(eval_dataset, "eval")
         self.chat = chat or ChatFormat(processing_class)
         self.dropped: list[dict[str, Any]] = []
         if args.packing == "auto":
@@ -139,7 +145,13 @@ class CurriculumSFTTrainer(SFTTrainer):
             **kwargs,
         )
         show_tied_heads_bias(self.model)
+        answer_as_trained(self.model, processing_class, self.chat)
         self._watch_difficulty()
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train, or go on from a checkpoint; one without its optimizer is refused."""
+        refuse_torn(resume_from_checkpoint, self.args.output_dir)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _watch_difficulty(self) -> None:
         """Log loss and accuracy by difficulty where every row has one."""
@@ -191,7 +203,7 @@ class CurriculumSFTTrainer(SFTTrainer):
                 dataset = dataset.map(
                     lambda row: {"text": formatting_func(row)}, desc=f"Formatting {dataset_name} dataset"
                 )
-            dataset = self._kept(dataset, _render_row, args, dataset_name)
+            dataset = self._kept(dataset, render_row, args, dataset_name)
         shuffle, args.shuffle_dataset = args.shuffle_dataset, False  # the sampler decides the order
         max_length, args.max_length = args.max_length, None  # nothing is cut
         try:  # the parent packs by sorting rows and cutting those that are too long: packing is done below
@@ -199,7 +211,7 @@ class CurriculumSFTTrainer(SFTTrainer):
         finally:
             args.shuffle_dataset, args.max_length = shuffle, max_length
         if "length" not in dataset.column_names:  # rows of token ids
-            dataset = self._kept(dataset, _fit_row, args, dataset_name)
+            dataset = self._kept(dataset, fit_row, args, dataset_name)
         return (
             self._packed(dataset, args, dataset_name) if packing and "seq_lengths" not in dataset.features else dataset
         )
@@ -237,7 +249,7 @@ class CurriculumSFTTrainer(SFTTrainer):
         else:
             groups = pack_best_fit(dataset["length"], args.max_length)
         return Dataset.from_dict({"rows": groups}).map(
-            lambda group: _joined(dataset[group["rows"]], args.difficulty_column),
+            lambda group: join_rows(dataset[group["rows"]], args.difficulty_column),
             remove_columns="rows",
             new_fingerprint=uuid4().hex,  # or the whole data set would be hashed as part of the function
             desc=f"Packing {name} dataset",
@@ -264,87 +276,6 @@ class CurriculumSFTTrainer(SFTTrainer):
         if self.args.schedule_epochs is not None:
             num_training_steps = round(num_training_steps * self.args.schedule_epochs / self.args.num_train_epochs)
         return super().create_scheduler(num_training_steps, optimizer)
-
-
-def problem_and_solution(row: Mapping[str, Any], where: str) -> tuple[str | list[dict[str, str]], str]:
-    """Return the problem (text or conversation) and the solution of a row in any schema `data_tools` knows.
-
-    Raises:
-        DataError: The row has no problem or no solution.
-    """
-    canonical = to_canonical(dict(row))
-    messages = canonical.get("messages")
-    if messages and canonical.get("solution") is None:
-        if messages[-1]["role"] != "assistant" or len(messages) < 2:
-            raise DataError(f"{where}: messages must end with an assistant turn, the roles are {_roles(messages)}")
-        return list(messages[:-1]), messages[-1]["content"]
-    problem, solution = canonical.get("problem"), canonical.get("solution")
-    if not isinstance(problem, str) or not isinstance(solution, str):
-        raise DataError(
-            f"{where}: expected problem and solution, messages or text; the columns are {', '.join(sorted(row))}"
-        )
-    if canonical.get("system"):
-        return [
-            {"role": "system", "content": canonical["system"]},
-            {"role": "user", "content": problem},
-        ], solution
-    return problem, solution
-
-
-def _render_row(
-    row: dict[str, Any], index: int, chat: ChatFormat, args: CurriculumSFTConfig, name: str
-) -> dict[str, Any]:
-    where = f"{name} dataset row {index}"
-    if row.get("text") is not None:
-        ids = [*chat.encode(row["text"]), chat.end_token_id]
-        return _fitted(ids, list(ids), 0, args, where)
-    problem, solution = problem_and_solution(row, where)
-    fault = chat.fault(solution)
-    if fault is not None and not (fault == "no_think" and args.missing_think == "keep"):
-        if args.missing_think == "error":
-            raise DataError(f"{where}: the solution's thought has the fault {fault}: {solution[:80]!r}")
-        return _lost(fault, 0)
-    rendered = chat.render(problem, solution)
-    return _fitted(rendered.input_ids, rendered.labels, len(rendered.prompt_ids), args, where)
-
-
-def _fit_row(
-    row: dict[str, Any], index: int, chat: ChatFormat, args: CurriculumSFTConfig, name: str
-) -> dict[str, Any]:
-    prompt = next((i for i, label in enumerate(row["labels"]) if label != IGNORE), 0)
-    return _fitted(row["input_ids"], row["labels"], prompt, args, f"{name} dataset row {index}")
-
-
-def _joined(rows: dict[str, list[Any]], difficulty_column: str) -> dict[str, Any]:
-    joined = {
-        "input_ids": [i for ids in rows["input_ids"] for i in ids],
-        "labels": [i for labels in rows["labels"] for i in labels],
-        "seq_lengths": rows["length"],
-        "length": sum(rows["length"]),
-    }
-    return joined | ({difficulty_column: rows[difficulty_column]} if difficulty_column in rows else {})
-
-
-def _fitted(ids: list[int], labels: list[int], prompt: int, args: CurriculumSFTConfig, where: str) -> dict[str, Any]:
-    length, limit = len(ids), args.max_length
-    if limit is not None and length > limit:
-        if args.overlength == "error":
-            raise DataError(f"{where}: {length} tokens, more than max_length={limit}")
-        if args.overlength == "drop" or prompt >= limit:
-            return _lost("overlength", length)
-        tail = limit - prompt
-        ids, labels = ids[:prompt] + ids[-tail:], labels[:prompt] + labels[-tail:]
-    if all(label == IGNORE for label in labels):
-        return _lost("nothing_supervised", length)
-    return {"input_ids": ids, "labels": labels, "length": len(ids), "reason": ""}
-
-
-def _lost(reason: str, length: int) -> dict[str, Any]:
-    return {"input_ids": [], "labels": [], "length": length, "reason": reason}
-
-
-def _roles(messages: Sequence[Mapping[str, str]]) -> str:
-    return ", ".join(message["role"] for message in messages)
 
 
 def _curriculum(args: CurriculumSFTConfig, order: Order | None = None) -> Curriculum:

@@ -1,0 +1,97 @@
+"""What the trainers check and set when a user's own script builds them, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import get_last_checkpoint
+
+from light_r1.chat import ChatFormat
+from light_r1.checkpoints import why_torn
+from light_r1.errors import DataError, StageError
+from light_r1.models import load_tokenizer
+
+
+def tokenizer_of(model: str | PreTrainedModel, chat: ChatFormat | None) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a chat format, or that which lies beside a model.
+
+    Raises:
+        StageError: There is neither.
+    """
+    if chat is not None:
+        return chat.tokenizer
+    path = model if isinstance(model, str) else model.config._name_or_path
+    if not path:
+        raise StageError("a model that was not loaded from anywhere needs processing_class, its tokenizer.")
+    return load_tokenizer(path)
+
+
+def refuse_adapter(model: str | PreTrainedModel) -> None:
+    """Refuse the path of a LoRA adapter.
+
+    Raises:
+        StageError: transformers would load base and adapter as one model and train on top of both.
+    """
+    if isinstance(model, str) and (Path(model) / "adapter_config.json").exists():
+        raise StageError(
+            f"{model} holds a LoRA adapter, not a model. Pass light_r1.models.load_model({model!r}), which merges it "
+            "into its base, or peft.AutoPeftModelForCausalLM.from_pretrained(..., is_trainable=True) to go on "
+            "training the adapter itself."
+        )
+
+
+def as_rows(rows: Dataset | Sequence[Mapping[str, Any]], name: str) -> Dataset:
+    """Return rows as a data set.
+
+    Raises:
+        DataError: There are none, or they are neither a data set nor a list of mappings.
+    """
+    if isinstance(rows, IterableDataset):
+        raise DataError(f"{name} dataset: a stream has no order to plan and no length; pass a Dataset or a list.")
+    if isinstance(rows, str | Path):
+        raise DataError(f"{name} dataset: {str(rows)!r} is a path; pass list(data_tools.rows.read_rows(path)).")
+    if not isinstance(rows, Dataset):
+        rows = Dataset.from_list([dict(row) for row in rows])
+    if not len(rows):
+        raise DataError(f"{name} dataset has no rows.")
+    return rows
+
+
+def answer_as_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
+    """Make the saved model prompt and stop as it was trained.
+
+    The tokenizer's own chat template would prompt otherwise (another system prompt, no forced tag), and a base model
+    whose generation config does not know the chat's end token would write on behind it.
+    """
+    tokenizer.chat_template = chat.jinja()
+    config = model.generation_config
+    if config is None:
+        return
+    known = config.eos_token_id
+    ends = [] if known is None else [known] if isinstance(known, int) else list(known)
+    if chat.end_token_id not in ends:
+        config.eos_token_id = [chat.end_token_id, *ends]
+
+
+def refuse_torn(resume_from_checkpoint: str | bool | None, output_dir: str) -> None:
+    """Refuse to resume from a checkpoint that would silently start with a fresh optimizer.
+
+    Args:
+        resume_from_checkpoint: As `Trainer.train` takes it. Folders with other names than `checkpoint-<step>` are
+            left to transformers.
+        output_dir: Where `True` looks for the last one.
+
+    Raises:
+        StageError: Something of the checkpoint is missing, as with `save_only_model=True`.
+    """
+    if not resume_from_checkpoint:
+        return
+    found = get_last_checkpoint(output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
+    if found is None or not Path(found).name.startswith("checkpoint-"):
+        return
+    if why := why_torn(Path(found)):
+        raise StageError(f"{found} cannot be resumed from: {why}. (save_only_model=True keeps no optimizer.)")

@@ -1,0 +1,110 @@
+"""The trainers in a script of one's own: what TRL takes without a word and what the saved model then does."""
+
+from __future__ import annotations
+
+import pytest
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import AutoTokenizer, GenerationConfig
+
+from light_r1 import CurriculumSFTTrainer, SemiOnPolicyDPOTrainer
+from light_r1.chat import ChatFormat
+from light_r1.errors import DataError, StageError
+from light_r1.models import load_model, save_model
+from tests.conftest import character_tokenizer, make_model
+from tests.light_r1 import test_dpo_trainer, test_sft_trainer
+
+KINDS = {"sft": (CurriculumSFTTrainer, test_sft_trainer), "dpo": (SemiOnPolicyDPOTrainer, test_dpo_trainer)}
+# The line of DeepSeek-R1-Distill's template that throws the reasoning away.
+FORGETFUL = "{% for m in messages %}{{ m['content'].split('</think>')[-1] }}{% endfor %}"
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+def made(kind, folder, tokenizer, *, model=None, rows=None, chat=None, **fields):
+    trainer, tests = kind
+    return trainer(
+        model or make_model(tokenizer),
+        tests.config(folder, **fields),
+        tests.ROWS if rows is None else rows,
+        processing_class=tokenizer,
+        chat=chat,
+    )
+
+
+def test_a_template_that_drops_the_thought_drops_nothing_here(kind, tmp_path):
+    tokenizer = character_tokenizer("deepseek_r1", think_special=True)
+    tokenizer.chat_template = FORGETFUL
+    lost = tokenizer.apply_chat_template([{"role": "assistant", "content": "<think>a</think>b"}], tokenize=False)
+    assert lost == "b"
+    row = made(kind, tmp_path, tokenizer).train_dataset[5]
+    ids = row["labels"] if "labels" in row else row["chosen_ids"]
+    text = tokenizer.decode([i for i in ids if i >= 0])
+    assert "</think>" in text.removeprefix("<think>\n") and not text.startswith("</think>")
+    assert text.endswith("<｜end▁of▁sentence｜>")
+
+
+def test_the_saved_model_prompts_and_stops_as_it_was_trained(kind, tmp_path):
+    tokenizer = character_tokenizer("chatml", think_special=True)
+    tokenizer.chat_template = "{% for m in messages %}another template{% endfor %}"
+    tokenizer.eos_token = "<|endoftext|>"  # as in a base model: not what ends a turn
+    model = make_model(tokenizer)
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
+    trainer = made(kind, tmp_path / "out", tokenizer, model=model, max_steps=1)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "model"))
+    again = AutoTokenizer.from_pretrained(tmp_path / "model")
+    messages = [{"role": "user", "content": "1+1?"}]
+    text = again.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert text == ChatFormat(tokenizer).prompt_text("1+1?")
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert load_model(tmp_path / "model").generation_config.eos_token_id == [end, tokenizer.eos_token_id]
+
+
+def test_the_path_of_an_adapter_is_refused(kind, tokenizer, tmp_path):
+    save_model(make_model(tokenizer), tokenizer, tmp_path / "base")
+    base = load_model(tmp_path / "base", dtype="float32")
+    get_peft_model(base, LoraConfig(r=2, task_type="CAUSAL_LM")).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(StageError, match="holds a LoRA adapter"):
+        made(kind, tmp_path, tokenizer, model=str(tmp_path / "adapter"))
+
+
+def test_a_checkpoint_without_its_optimizer_is_not_resumed(kind, tokenizer, tmp_path):
+    fields = {"save_strategy": "steps", "save_steps": 1, "save_only_model": True, "max_steps": 2}
+    made(kind, tmp_path, tokenizer, **fields).train()
+    for resume in (True, str(tmp_path / "checkpoint-1")):
+        with pytest.raises(StageError, match="optimizer"):
+            made(kind, tmp_path, tokenizer, **fields).train(resume_from_checkpoint=resume)
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([], "no rows"),
+        ("rows.jsonl", "is a path"),
+        (Dataset.from_list([{"text": "a"}]).to_iterable_dataset(), "a stream"),
+    ],
+    ids=["none", "path", "stream"],
+)
+def test_rows_that_cannot_be_trained_on_are_named(kind, tokenizer, tmp_path, rows, why):
+    with pytest.raises(DataError, match=why):
+        made(kind, tmp_path, tokenizer, rows=rows)
+
+
+def test_a_model_from_nowhere_needs_a_tokenizer_or_a_chat_format(kind, tokenizer, tmp_path):
+    trainer, tests = kind
+    with pytest.raises(StageError, match="processing_class"):
+        trainer(make_model(tokenizer), tests.config(tmp_path), tests.ROWS)
+    found = trainer(make_model(tokenizer), tests.config(tmp_path), tests.ROWS, chat=ChatFormat(tokenizer))
+    assert found.processing_class is tokenizer
+
+
+def test_held_out_rows_may_be_a_list_too(kind, tokenizer, tmp_path):
+    trainer, tests = kind
+    found = trainer(
+        make_model(tokenizer), tests.config(tmp_path), tests.ROWS, list(tests.ROWS[:4]), processing_class=tokenizer
+    )
+    assert found.evaluate()["eval_loss"] > 0
