@@ -201,3 +201,39 @@ def test_a_second_trainer_on_the_same_adapter_is_held_against_it_as_it_is_then(t
     second.train()
     assert logged(second, "loss")[0] == pytest.approx(2 * math.log(2), abs=1e-5)
     assert logged(second, "rewards/margins")[0] == pytest.approx(0, abs=1e-5)
+
+
+def scored(tokenizer, folder, monkeypatch, rows=ROWS, **options) -> tuple[int, object]:
+    """Make a trainer and prepare its reference; return how many batches the reference had to score."""
+    calls = []
+    score = SemiOnPolicyDPOTrainer.compute_ref_log_probs
+    monkeypatch.setattr(
+        SemiOnPolicyDPOTrainer, "compute_ref_log_probs", lambda *args: (calls.append(1), score(*args))[1]
+    )
+    made = trainer(tokenizer, folder, rows, per_device_train_batch_size=16, **options)
+    made.train()
+    monkeypatch.undo()
+    return len(calls), made
+
+
+def test_reference_log_probs_are_found_again_by_what_they_score(tokenizer, tmp_path, monkeypatch):
+    first, made = scored(tokenizer, tmp_path, monkeypatch, max_steps=1)
+    again, same = scored(tokenizer, tmp_path, monkeypatch, [dict(row) for row in ROWS], max_steps=1)
+    assert (first, again) == (1, 0)
+    assert same.train_dataset["ref_chosen_logps"] == made.train_dataset["ref_chosen_logps"]
+    other_pairs, _ = scored(tokenizer, tmp_path, monkeypatch, [*ROWS[1:], ROWS[0]], max_steps=1)
+    other_weights, other = scored(tokenizer, tmp_path, monkeypatch, max_steps=1, model=make_model(tokenizer, seed=5))
+    assert (other_pairs, other_weights) == (1, 1)
+    assert logged(other, "rewards/margins")[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_another_reference_than_the_start_is_what_is_passed(tokenizer, tmp_path):
+    reference, policy = make_model(tokenizer, seed=1), make_model(tokenizer)
+    made = SemiOnPolicyDPOTrainer(
+        policy, config(tmp_path, max_steps=1), ROWS[:4], processing_class=tokenizer, ref_model=reference
+    )
+    made.train()
+    row = made.train_dataset[2]
+    expected = completion_logp(reference, row["prompt_ids"], row["chosen_ids"])
+    assert row["ref_chosen_logps"] == pytest.approx(float(expected.detach()), abs=1e-4)
+    assert abs(logged(made, "rewards/margins")[0]) > 1e-3
