@@ -101,7 +101,7 @@ def check_recipe(recipe: Recipe, *, world_size: int | None = None) -> Findings:
     if not _RUN_NAME.match(recipe.name):
         findings.at("name", f"{recipe.name!r} cannot name the run folder", "letters, digits, - _ and dots")
     _check_chat(findings)
-    check_model(recipe.model, "model", findings)
+    _check_start(findings)
     _check_sources(findings)
     _check_evaluate(findings)
     _check_graph(findings)
@@ -113,6 +113,16 @@ def check_recipe(recipe: Recipe, *, world_size: int | None = None) -> Findings:
         _ask_stage(stage, findings)
     check_data(findings)
     return findings
+
+
+def _check_start(findings: Findings) -> None:
+    """Check the `model` block; a recipe of data tools alone needs none."""
+    recipe = findings.recipe
+    users = [stage.name for stage in recipe.stages if stage.samples or _makes(stage) != "rows"]
+    if "model" in recipe.where:
+        check_model(recipe.model, "model", findings)
+    elif users:
+        findings.at("model", f"is missing, and {users[0]} needs one", "name_or_path: <folder or hub name>")
 
 
 def _ask_stage(stage: StageSpec, findings: Findings) -> None:

@@ -9,9 +9,11 @@ columns, the rows are what those steps make of them, so only the source's own re
 from __future__ import annotations
 
 import ast
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from data_tools.columns import to_canonical
@@ -20,8 +22,9 @@ from data_tools.rows import DataToolsError, Row, read_rows
 from data_tools.think import split_think
 from light_r1.check_answers import answer_fault
 from light_r1.definitions import SourceError, find_definition, split_dotted
-from light_r1.errors import LightR1Error, did_you_mean
+from light_r1.errors import DataError, LightR1Error, did_you_mean
 from light_r1.findings import Findings
+from light_r1.layers import shown
 from light_r1.named import call_by_name
 from light_r1.specs import SourceSpec, StageSpec
 from light_r1.stage_blocks import reward_names
@@ -104,7 +107,7 @@ def _origins(name: str | None, findings: Findings, depth: int = 0) -> Iterator[t
 
 def _sample(source: SourceSpec, key: str, findings: Findings) -> Sample | None:
     """Read the first rows of a source; None if there are none to look at."""
-    if source.hub is not None or source.mix:
+    if source.hub is not None or source.mix or findings.told(f"{key}.generator"):
         return None
     rows: list[tuple[str, Row]] = []
     try:
@@ -121,11 +124,7 @@ def _sample(source: SourceSpec, key: str, findings: Findings) -> Sample | None:
 
 def _first_rows(source: SourceSpec, findings: Findings) -> Iterator[tuple[str, Row]]:
     if source.generator is not None:
-        try:
-            generated = call_by_name(source.generator, **source.options)
-        except LightR1Error:
-            return  # reported with the key of the generator
-        for number, row in enumerate(islice(generated, ROWS), start=1):
+        for number, row in enumerate(_generated(source.generator, source.options), start=1):
             yield f"row {number}", row
         return
     each = max(5, ROWS // max(1, len(source.path)))
@@ -134,6 +133,22 @@ def _first_rows(source: SourceSpec, findings: Findings) -> Iterator[tuple[str, R
         if file is not None:
             for number, row in enumerate(islice(read_rows(file), each), start=1):
                 yield f"{path} row {number}", row
+
+
+def _generated(generator: str, options: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield the first rows that a function makes.
+
+    Raises:
+        DataError: Its code failed, whatever with; the message has the line.
+    """
+    try:
+        yield from islice(call_by_name(generator, **options), ROWS)
+    except LightR1Error:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise DataError(f"{generator} failed in {shown(Path(last.filename))}:{last.lineno}: {what}") from error
 
 
 def _need(sample: Sample, columns: tuple[str, ...], who: str, findings: Findings) -> bool:

@@ -59,6 +59,8 @@ def run_main(argv: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch `light-r1 <command>`; returns the exit code."""
     args = _parser().parse_args(argv)
+    # As `python -m light_r1.run` has it, so that both find the rewards, generators and stages of a project.
+    sys.path.insert(0, os.getcwd())
     function: Command = args.function
     return _guarded(function, args)
 

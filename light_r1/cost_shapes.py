@@ -127,7 +127,8 @@ def model_shape(model: ModelSpec) -> ModelShape | None:
         return shape_of(model.size)
     if model.init is not None:
         return shape_of(model.init["config"])
-    assert model.name_or_path is not None
+    if model.name_or_path is None:
+        return None
     config = Path(model.name_or_path).expanduser() / "config.json"
     if config.is_file():
         return shape_of(json.loads(config.read_text(encoding="utf-8")))

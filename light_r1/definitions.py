@@ -55,7 +55,7 @@ def module_file(name: str) -> Path:
     """
     path = _find_file(name)
     if path is None:
-        raise SourceError(f"no module named {name} with Python source")
+        raise SourceError(f"no module named {name} with Python source; is it beside where you start, or installed?")
     return path
 
 

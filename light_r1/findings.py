@@ -33,6 +33,10 @@ class Findings:
         """Add problems that are not there yet."""
         self.problems += [problem for problem in problems if problem not in self.problems]
 
+    def told(self, key: str) -> bool:
+        """Return whether there is a problem of this very key."""
+        return any(problem.what.startswith(f"{key}: ") for problem in self.problems)
+
     def note(self, text: str) -> None:
         """Add a note, once."""
         if text not in self.notes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from light_r1.fingerprint import code_hash, file_hash, model_folder_hash
 from light_r1.sources import source_hash
@@ -50,9 +51,10 @@ def input_hashes(
     for name, file in stage.files(spec, recipe).items():
         hashes[name] = file_hash(file, cache=cache)
     folder = spec.model.name_or_path
-    if _starts_from_the_model(spec) and folder is not None and Path(folder).is_dir():
+    from_start = stage.uses_model(spec) and _starts_from_the_model(spec)
+    if from_start and folder is not None and Path(folder).is_dir():
         hashes[_START] = model_folder_hash(folder)
-    for module in _named_code(spec):
+    for module in _named_code(spec, (spec.model.init or {}) if from_start else {}):
         hashes[f"code of {module}"] = code_hash(module)
     return hashes
 
@@ -61,12 +63,11 @@ def _starts_from_the_model(spec: StageSpec) -> bool:
     return not spec.inputs or _START in (*spec.inputs, spec.options.get("base"))
 
 
-def _named_code(spec: StageSpec) -> Iterator[str]:
+def _named_code(spec: StageSpec, init: Mapping[str, Any]) -> Iterator[str]:
     """Yield the modules of functions that the stage calls by dotted path."""
     rewards = (entry if isinstance(entry, str) else entry["name"] for entry in spec.options.get("rewards", []))
     tools = (step["tool"] for step in spec.options.get("steps", []))
-    init = spec.model.init if _starts_from_the_model(spec) else None
-    for dotted in (*rewards, *tools, (init or {}).get("tokenizer", "")):
+    for dotted in (*rewards, *tools, init.get("tokenizer", "")):
         module, colon, _ = dotted.partition(":")
         if colon:
             yield module

@@ -157,7 +157,7 @@ def _rows_made(stage: StageSpec, recipe: Recipe, action: str, read: RowsOf) -> R
 
 def _warnings(plan: Plan) -> Iterator[str]:
     shape = model_shape(plan.recipe.model)
-    if shape is None:
+    if shape is None and "model" in plan.recipe.where:
         name = plan.recipe.model.name_or_path
         yield f"model: the shape of {name} is not known here, so time and memory are not; set model.size"
     for stage in plan.todo:
@@ -200,9 +200,9 @@ def _heading(plan: Plan) -> str:
     recipe, model = plan.recipe, plan.recipe.model
     shape = model_shape(model)
     size = f" ({_short(shape.parameters)} weights)" if shape else ""
-    name = model.name_or_path or f"a new {(model.init or {}).get('config', {}).get('model_type')} model"
+    made = f"a new {model.init.get('config', {}).get('model_type')} model" if model.init else "no model"
     folder = Path(recipe.output_dir) / recipe.name
-    return f"{recipe.name}: {name}{size}, {_processes(plan)}, run folder {folder}"
+    return f"{recipe.name}: {model.name_or_path or made}{size}, {_processes(plan)}, run folder {folder}"
 
 
 def _processes(plan: Plan) -> str:
@@ -252,10 +252,9 @@ def _settings(plan: Plan) -> str:
         stage = item.stage
         if stage.implicit or item.action == "-":
             continue
-        data = f" on {stage.data}" if stage.data else ""
         options = {**stage.options, **stage.args}
         args = ", ".join(f"{name}={_value(value)}" for name, value in options.items() if name not in INERT)
-        texts.append(f"{stage.name}: {item.reason}; from {' + '.join(stage.inputs)}{data}")
+        texts.append(f"{stage.name}: {item.reason}; {stage.takes}")
         if args:
             texts.append(_wrapped(f"    {args}", "    "))
     return "\n".join(texts)

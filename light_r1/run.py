@@ -132,9 +132,8 @@ class Run:
                 if planned.decision.action == "skip":
                     log.info("%s: skipped, %s", spec.name, planned.decision.reason)
                 else:
-                    data = f" on {spec.data}" if spec.data else ""
                     log.info("== %s (%s), %d of %d: %s", spec.name, spec.type, number, total, planned.decision.reason)
-                    log.info("%s: from %s%s", spec.name, " + ".join(spec.inputs) or "model", data)
+                    log.info("%s: %s", spec.name, spec.takes)
                     self.execute(planned)
                     did_something = True
                 self.artifacts[spec.name] = self._artifact(planned)

@@ -182,6 +182,18 @@ class StageSpec:
     enabled: bool = True
     implicit: bool = False
 
+    @property
+    def samples(self) -> bool:
+        """Whether the stage draws completions from a model."""
+        steps = self.options.get("steps", ())
+        return self.type == "evaluate" or "sample" in self.options or any(s["tool"] == "sample" for s in steps)
+
+    @property
+    def takes(self) -> str:
+        """What goes into the stage, for people: `from sft-stage1 on stage2`."""
+        parts = [f"from {' + '.join(self.inputs)}"] if self.samples or self.type != "data" else []
+        return " ".join([*parts, *([f"on {self.data}"] if self.data else [])])
+
 
 @dataclass(frozen=True, slots=True)
 class Where(Mapping[str, Place]):

@@ -106,6 +106,10 @@ class Stage(ABC):
         """Return further files that the result depends on, by a name for each."""
         return {}
 
+    def uses_model(self, spec: StageSpec) -> bool:
+        """Return whether the stage loads a model; one that makes rows does so to sample only."""
+        return self.makes != "rows" or spec.samples
+
     @abstractmethod
     def run(self, job: StageJob) -> StageResult:
         """Do the work on every rank; files are written by rank 0 unless named by rank."""
@@ -119,7 +123,8 @@ class Stage(ABC):
             inputs: Fingerprint or content hash of each stage and data source that goes in.
         """
         blocks: dict[str, Any] = {}
-        if "model" in self.reads:
+        uses_model = self.uses_model(spec)
+        if "model" in self.reads and uses_model:
             model = asdict(spec.model)
             del model["size"]  # only informs the plan
             if spec.inputs and spec.inputs[0] != "model":
@@ -127,9 +132,9 @@ class Stage(ABC):
                 for key in ("name_or_path", "init", "revision"):
                     del model[key]
             blocks["model"] = model
-        if "chat" in self.reads:
+        if "chat" in self.reads and uses_model:
             blocks["chat"] = asdict(recipe.chat)
-        if "sampler" in self.reads:
+        if "sampler" in self.reads and spec.samples:
             blocks["sampler"] = asdict(recipe.sampler)
         if "evaluate" in self.reads and recipe.evaluate is not None:
             evaluate = asdict(recipe.evaluate)

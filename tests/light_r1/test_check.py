@@ -109,3 +109,15 @@ def test_the_number_of_processes_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "5")
     with pytest.raises(RecipeError, match="5 processes"):
         load_checked("open_rs_1.5b", ["grpo.args.num_generations=7"])
+
+
+CLEAN = "name: clean, type: data, data: x, steps: [{tool: dedup}]"
+
+
+def test_a_recipe_of_data_tools_alone_needs_no_model(tmp_path):
+    head = HEAD.partition("\n")[2]
+    assert problems(tmp_path, CLEAN, head=head) == []
+    sampling = "name: tried, type: data, data: x, steps: [{tool: sample, n: 2, temperature: 1.0, max_tokens: 9}]"
+    for stage, name in ((sampling, "tried"), (f"name: a, {SFT}", "a")):
+        (problem,) = problems(tmp_path, CLEAN, stage, head=head)
+        assert f"model: is missing, and {name} needs one" in problem

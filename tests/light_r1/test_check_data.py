@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -136,3 +137,30 @@ def test_a_generator_that_fails_is_named(check):
         "grpo", [], source='generator: "light_r1.tiny:problems", options: {n: 3, sed: 1, max_steps: 2}'
     )
     assert any("Did you mean seed?" in problem for problem in problems)
+
+
+BROKEN = """def rows(*, n: int = 3):
+    for i in range(n):
+        yield {"problem": str(i), "answer": str(1 / (1 - i))}
+"""
+
+
+@pytest.mark.parametrize(
+    ("generator", "says"),
+    [
+        ("broken_rows:rows", "data.x: broken_rows:rows failed in broken_rows.py:3: ZeroDivisionError: division by zero"),
+        ("broken_rows:row", "data.x.generator: broken_rows:row cannot be found"),
+        ("borken_rows:rows", "data.x.generator: borken_rows:rows cannot be found: no module named borken_rows"),
+    ],
+)
+def test_a_generator_that_fails_is_one_problem_with_its_line(tmp_path, monkeypatch, generator, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_rows", raising=False)
+    (tmp_path / "broken_rows.py").write_text(BROKEN)
+    (tmp_path / "r.yaml").write_text(
+        f"data:\n  x: {{generator: '{generator}'}}\n"
+        "stages: [{name: c, type: data, data: x, steps: [{tool: dedup}]}]\n"
+    )
+    (problem,) = inspect("r.yaml").problems
+    assert str(problem).startswith(f"r.yaml:2: {says}"), problem

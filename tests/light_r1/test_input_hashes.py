@@ -84,3 +84,41 @@ def test_the_code_of_a_tokenizer_counts_where_it_is_built(recipe):
     smoke = load_recipe("smoke")
     assert "code of light_r1.tiny" in hashes(replace(smoke, path=recipe.path), "base")
     assert "code of light_r1.tiny" not in hashes(replace(smoke, path=recipe.path), "merge")
+
+
+DATA_ONLY = """
+name: own
+{head}
+data:
+  rows: {{path: rows.jsonl}}
+stages:
+  - {{name: clean, type: data, data: rows, steps: [{{tool: dedup}}]}}
+  - {{name: tried, type: data, data: rows, steps: [{{tool: sample, n: 2, temperature: 1.0, max_tokens: 9}}]}}
+"""
+
+
+def test_data_tools_depend_on_no_model_chat_or_sampler_but_sampling_does(tmp_path):
+    def settings(head: str) -> list[dict]:
+        (tmp_path / "own.yaml").write_text(DATA_ONLY.format(head=head))
+        recipe = load_recipe(tmp_path / "own.yaml")
+        stages = [(spec, load_stage(spec.type)) for spec in recipe.stages]
+        inputs = [input_hashes(spec, stage, recipe, {}, cache=tmp_path / "c.json") for spec, stage in stages]
+        return [stage.resolved(spec, recipe, inputs[n]) for n, (spec, stage) in enumerate(stages)]
+
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "config.json").write_text("{}")
+    (tmp_path / "rows.jsonl").write_text('{"problem": "1 + 1?"}\n')
+    clean, tried = settings(f"model: {{name_or_path: {start}}}")
+    for head in (
+        f"model: {{name_or_path: {start}, dtype: float32}}",
+        f"model: {{name_or_path: {start}}}\nchat: {{suffix: Think.}}",
+        f"model: {{name_or_path: {start}}}\nsampler: {{backend: vllm}}",
+    ):
+        changed = settings(head)
+        assert changed[0] == clean
+        assert changed[1] != tried
+    (start / "config.json").write_text('{"a": 1}')
+    changed = settings(f"model: {{name_or_path: {start}}}")
+    assert changed[0] == clean
+    assert changed[1] != tried

@@ -113,3 +113,15 @@ def test_an_unknown_model_leaves_time_open_and_says_so(recipe_file):
     recipe = load_checked(recipe_file, ["model.name_or_path=nobody/knows"]).recipe
     text = plan_text(recipe)
     assert "the shape of nobody/knows is not known here" in text
+
+
+def test_a_recipe_without_a_model_is_planned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"problem": "1 + 1?"}\n')
+    (tmp_path / "clean.yaml").write_text(
+        "data: {x: {path: rows.jsonl}}\nstages: [{name: clean, type: data, data: x, steps: [{tool: dedup}]}]\n"
+    )
+    text = plan_text(load_recipe("clean.yaml"))
+    assert "clean: no model, 1 process" in text
+    assert "from model" not in text
+    assert "set model.size" not in text
