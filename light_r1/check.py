@@ -143,12 +143,13 @@ def _check_chat(findings: Findings) -> None:
 
 def _check_sources(findings: Findings) -> None:
     recipe = findings.recipe
+    makers = [stage.name for stage in recipe.stages if _makes(stage) == "rows"]
     for name, source in recipe.data.items():
         _check_source(source, f"data.{name}", findings)
         for index, part in enumerate(source.mix):
-            if part.source not in recipe.data:
-                key, hint = f"data.{name}.mix.{index}.source", did_you_mean(part.source, recipe.data)
-                findings.at(key, f"no source called {part.source}", hint=hint)
+            if part.source not in (*recipe.data, *makers):
+                key, hint = f"data.{name}.mix.{index}.source", did_you_mean(part.source, [*recipe.data, *makers])
+                findings.at(key, f"no source or data stage called {part.source}", hint=hint)
         if source.mix and name in _reachable(name, recipe.data):
             findings.at(f"data.{name}.mix", f"{name} contains itself: a cycle")
     if recipe.evaluate is not None:
@@ -298,6 +299,8 @@ def _check_data_input(
     makers = [name for name, spec in before.items() if _makes(spec) == "rows"]
     for field_name, name in (("data", stage.data), ("eval_data", stage.eval_data)):
         key = f"{stage.name}.{field_name}"
+        if name in data:
+            _check_mixed_stages(name, key, before, findings)
         if name is None or name in data or name in makers:
             continue
         if name in after and _makes(after[name]) == "rows":
@@ -316,3 +319,15 @@ def _check_data_input(
     maker = before.get(stage.data or "")
     if maker is not None and stage.enabled and not maker.enabled:
         findings.at(f"{stage.name}.data", f"{maker.name} is not enabled", "a stage that runs")
+
+
+def _check_mixed_stages(name: str, key: str, before: Mapping[str, StageSpec], findings: Findings) -> None:
+    """Check that the stages whose rows a source mixes in come before the stage that reads it."""
+    reachable = _reachable(name, findings.recipe.data)
+    for maker in findings.recipe.stages:
+        if maker.name not in reachable:
+            continue
+        if maker.name not in before:
+            findings.at(key, f"{name} holds the rows of {maker.name}, which comes later", "the rows of earlier stages")
+        elif not maker.enabled:
+            findings.at(key, f"{name} holds the rows of {maker.name}, which is not enabled", "a stage that runs")

@@ -6,7 +6,7 @@ rows, and sets on the hub count as many rows as the recipe's `rows:` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -64,15 +64,15 @@ class RowsOf:
     tokens: Amount | None = None
 
 
-def rows_of(recipe: Recipe, name: str) -> RowsOf:
-    """Return what is known about the rows of a named source of the recipe."""
-    return source_rows_of(recipe, recipe.data[name])
+def rows_of(recipe: Recipe, name: str, made: Mapping[str, RowsOf]) -> RowsOf:
+    """Return what is known about the rows of a named source of the recipe, or of an earlier stage: `made` tells."""
+    return source_rows_of(recipe, recipe.data[name], made) if name in recipe.data else made.get(name, RowsOf(None))
 
 
-def source_rows_of(recipe: Recipe, source: SourceSpec) -> RowsOf:
+def source_rows_of(recipe: Recipe, source: SourceSpec, made: Mapping[str, RowsOf]) -> RowsOf:
     """Return what is known about the rows of one source, after `fraction` and `limit`."""
     if source.mix:
-        found = _mixture(recipe, source)
+        found = _mixture(recipe, source, made)
     else:
         try:
             count, first = _counted(recipe, source)
@@ -91,18 +91,18 @@ def questions_of(recipe: Recipe) -> RowsOf:
     """Return the questions of all benchmarks together."""
     total = Amount(0)
     for source in recipe.evaluate.benchmarks.values() if recipe.evaluate is not None else ():
-        count = source_rows_of(recipe, source).count
+        count = source_rows_of(recipe, source, {}).count
         if count is None:
             return RowsOf(None)
         total = total.plus(count)
     return RowsOf(total)
 
 
-def _mixture(recipe: Recipe, source: SourceSpec) -> RowsOf:
+def _mixture(recipe: Recipe, source: SourceSpec, made: Mapping[str, RowsOf]) -> RowsOf:
     total, tokens = Amount(0), Amount(0)
     all_measured = True
     for part in source.mix:
-        rows = rows_of(recipe, part.source)
+        rows = rows_of(recipe, part.source, made)
         if rows.count is None:
             return RowsOf(Amount(source.rows) if source.rows is not None else None)
         total = total.plus(rows.count.times(part.fraction))

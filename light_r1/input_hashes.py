@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from light_r1.fingerprint import code_hash, file_hash, model_folder_hash
-from light_r1.sources import source_hash
+from light_r1.sources import mixed_stages, source_hash
 from light_r1.specs import Recipe, StageSpec
 from light_r1.stages.base import Stage
 
@@ -22,6 +22,7 @@ _START = "model"
 def stages_needed(spec: StageSpec, recipe: Recipe) -> list[str]:
     """Return the names of the earlier stages that a stage reads."""
     named = [*spec.inputs, spec.data, spec.eval_data, spec.options.get("base")]
+    named += [stage for name in named if name in recipe.data for stage in mixed_stages(recipe, name)]
     stages = {stage.name for stage in recipe.stages}
     return list(dict.fromkeys(name for name in named if name in stages))
 
@@ -50,8 +51,8 @@ def input_hashes(
             hashes[f"evaluate.benchmarks.{name}"] = source_hash(recipe, source, cache=cache)
     for name, file in stage.files(spec, recipe).items():
         hashes[name] = file_hash(file, cache=cache)
-    folder = spec.model.name_or_path
     from_start = stage.uses_model(spec) and _starts_from_the_model(spec)
+    folder = spec.model.name_or_path
     if from_start and folder is not None and Path(folder).is_dir():
         hashes[_START] = model_folder_hash(folder)
     for module in _named_code(spec, (spec.model.init or {}) if from_start else {}):

@@ -141,9 +141,7 @@ def _decisions(recipe: Recipe, processes: int) -> dict[str, tuple[str, str]]:
 
 
 def _rows_read(stage: StageSpec, recipe: Recipe, made: dict[str, RowsOf]) -> RowsOf:
-    if stage.data is None:
-        return RowsOf(None)
-    return rows_of(recipe, stage.data) if stage.data in recipe.data else made.get(stage.data, RowsOf(None))
+    return rows_of(recipe, stage.data, made) if stage.data is not None else RowsOf(None)
 
 
 def _rows_made(stage: StageSpec, recipe: Recipe, action: str, read: RowsOf) -> RowsOf:

@@ -1,14 +1,14 @@
 """Recipe data sources become rows with canonical columns, and their content a hash.
 
-A source is a file (or several), a hub data set, a Python generator, or a mixture of other sources. Cleaning is not
-done here: that is what `data_tools` and `data` stages are for.
+A source is a file (or several), a hub data set, a Python generator, or a mixture of other sources and of the rows that
+earlier stages made. Cleaning is not done here: that is what `data_tools` and `data` stages are for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -23,28 +23,44 @@ from light_r1.named import call_by_name
 from light_r1.specs import Recipe, SourceSpec
 
 
-def load_rows(recipe: Recipe, name: str) -> list[Row]:
+def load_rows(recipe: Recipe, name: str, made_by: Callable[[str], list[Row]]) -> list[Row]:
     """Return all rows of a named source.
+
+    Args:
+        recipe: The recipe.
+        name: A source of the recipe.
+        made_by: Gives the rows that an earlier stage made, for mixtures.
 
     Raises:
         DataError: Its files do not exist or cannot be read.
     """
-    return source_rows(recipe, recipe.data[name], name)
+    source = recipe.data[name]
+    if not source.mix:
+        return source_rows(recipe, source, name)
+    rows = []
+    for part in source.mix:
+        found = load_rows(recipe, part.source, made_by) if part.source in recipe.data else made_by(part.source)
+        rows += _thinned(found, part.fraction, f"{recipe.seed}:{name}:{part.source}")
+    Random(f"{recipe.seed}:{name}").shuffle(rows)
+    return _cut(recipe, source, name, rows)
 
 
 def source_rows(recipe: Recipe, source: SourceSpec, name: str) -> list[Row]:
-    """Return the rows of one source: read, mapped to canonical columns, then thinned by `fraction` and `limit`."""
-    if source.mix:
-        rows = [
-            row
-            for part in source.mix
-            for row in _thinned(load_rows(recipe, part.source), part.fraction, f"{recipe.seed}:{name}:{part.source}")
-        ]
-        Random(f"{recipe.seed}:{name}").shuffle(rows)
-    else:
-        rows = [to_canonical(row, source.columns) for row in _raw_rows(recipe, source, name)]
+    """Return the rows of a source that is no mixture: read, mapped to canonical columns, thinned as it says."""
+    return _cut(recipe, source, name, [to_canonical(row, source.columns) for row in _raw_rows(recipe, source, name)])
+
+
+def _cut(recipe: Recipe, source: SourceSpec, name: str, rows: list[Row]) -> list[Row]:
     rows = _thinned(rows, source.fraction, f"{recipe.seed}:{name}")
     return list(islice(rows, source.limit))
+
+
+def mixed_stages(recipe: Recipe, name: str) -> list[str]:
+    """Return the stages whose rows a source mixes in, itself or through other mixtures."""
+    found: list[str] = []
+    for part in recipe.data[name].mix:
+        found += mixed_stages(recipe, part.source) if part.source in recipe.data else [part.source]
+    return found
 
 
 def _raw_rows(recipe: Recipe, source: SourceSpec, name: str) -> Iterable[Row]:
@@ -86,11 +102,15 @@ def _thinned(rows: list[Row], fraction: float, key: str) -> list[Row]:
 
 
 def source_hash(recipe: Recipe, source: SourceSpec, *, cache: Path | None = None) -> str:
-    """Return the identity of a source's rows: its settings and the bytes, code or revision behind them."""
+    """Return the identity of a source's rows: its settings and the bytes, code or revision behind them.
+
+    The rows that stages made are told by the fingerprints of those, and here by their names only.
+    """
     identity: dict[str, Any] = {key: value for key, value in asdict(source).items() if key not in ("rows", "path")}
     identity["seed"] = recipe.seed if source.fraction < 1 or source.mix else None
     if source.mix:
-        identity["parts"] = [source_hash(recipe, recipe.data[part.source], cache=cache) for part in source.mix]
+        sources = [recipe.data[part.source] for part in source.mix if part.source in recipe.data]
+        identity["parts"] = [source_hash(recipe, part, cache=cache) for part in sources]
     elif source.generator is not None:
         identity["code"] = code_hash(source.generator.partition(":")[0])
     else:

@@ -67,7 +67,7 @@ class ChatSpec:
 
 @dataclass(frozen=True, slots=True)
 class MixPart:
-    """One part of a mixture: a named source and the seeded random share of its rows."""
+    """One part of a mixture: a named source or an earlier data stage, and the seeded random share of its rows."""
 
     source: str
     fraction: float = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from data_tools.rows import Row, read_rows
@@ -15,11 +16,14 @@ _TRAINED = ("text", "problem", "solution", "messages", "system")
 
 def stage_rows(job: StageJob, name: str) -> list[Row]:
     """Return the rows of a source or of an earlier data stage."""
-    artifact = job.inputs.get(name)
-    rows = list(read_rows(artifact.path)) if artifact else load_rows(job.recipe, name)
+    rows = _made_by(job, name) if name in job.inputs else load_rows(job.recipe, name, partial(_made_by, job))
     if not rows:
         raise DataError(f"{job.spec.name}: data {name!r} has no rows")
     return rows
+
+
+def _made_by(job: StageJob, name: str) -> list[Row]:
+    return list(read_rows(job.inputs[name].path))
 
 
 def training_dataset(job: StageJob, name: str, *extra: str) -> Any:

@@ -7,6 +7,7 @@ from light_r1.errors import RecipeError
 
 HEAD = "model: {name_or_path: a/b}\ndata: {x: {hub: h/s}, y: {hub: h/t}}\n"
 SFT = "type: sft, data: x, args: {max_length: 9}"
+FILTER = "name: d, type: data, data: y, steps: [{tool: difficulty, max_pass_rate: 0.5}]"
 BENCH = "evaluate: {benchmarks: {b: {hub: h/b}}, after: %s}\n"
 
 
@@ -68,6 +69,25 @@ def test_faults_of_the_graph_are_named(tmp_path, stages, says):
 def test_faults_of_blocks_are_named(tmp_path, head, says):
     found = problems(tmp_path, f"name: a, {SFT}", head=head)
     assert any(says in text for text in found), found
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [
+        ([f"name: a, {SFT}", FILTER], "a.data: x holds the rows of d, which comes later"),
+        (
+            [FILTER.replace("data: y", "data: y, enabled: false"), f"name: a, {SFT}"],
+            "the rows of d, which is not enabled",
+        ),
+        ([FILTER.replace("data: y", "data: x"), f"name: a, {SFT}"], "d.data: x holds the rows of d"),
+        ([f"name: d, {SFT.replace('data: x', 'data: y')}", f"name: a, {SFT}"], "no source or data stage called d"),
+    ],
+)
+def test_a_mixture_holds_the_rows_of_earlier_data_stages_only(tmp_path, stages, says):
+    head = HEAD.replace("x: {hub: h/s}", "x: {mix: [{source: d}, {source: y}]}")
+    found = problems(tmp_path, *stages, head=head)
+    assert any(says in text for text in found), found
+    assert problems(tmp_path, FILTER, f"name: a, {SFT}", head=head) == []
 
 
 def test_a_right_graph_raises_no_alarm(tmp_path):

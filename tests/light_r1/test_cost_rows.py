@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from light_r1 import cost_rows
-from light_r1.cost_rows import Amount, rows_of
+from light_r1.cost_rows import Amount, RowsOf, rows_of
 from light_r1.recipe import load_recipe
 
 HEAD = """
@@ -24,7 +24,7 @@ def rows(tmp_path, monkeypatch):
     def found(data: str, name: str = "a"):
         path = tmp_path / "r.yaml"
         path.write_text(HEAD + "".join(f"  {line}\n" for line in data.strip().splitlines()))
-        return rows_of(load_recipe(path), name)
+        return rows_of(load_recipe(path), name, {"hard": RowsOf(Amount(6))})
 
     return found
 
@@ -73,6 +73,7 @@ def test_mixtures_add_up(rows):
     found = rows("a: {mix: [{source: b, fraction: 0.5}, {source: c}]}\nb: {path: a.jsonl}\nc: {hub: x/y, rows: 7}")
     assert found.count == Amount(57)
     assert found.tokens is None
+    assert rows("a: {mix: [{source: hard, fraction: 0.5}, {source: b}]}\nb: {path: a.jsonl}").count == Amount(103)
 
 
 def test_what_nothing_tells_is_not_known(rows):

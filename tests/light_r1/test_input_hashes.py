@@ -8,6 +8,7 @@ import pytest
 from light_r1.definitions import _find_file, read_module
 from light_r1.input_hashes import input_hashes, stages_needed
 from light_r1.recipe import load_recipe
+from light_r1.specs import MixPart, SourceSpec
 from light_r1.stages import load_stage
 
 RECIPE = """
@@ -52,6 +53,15 @@ def test_a_stage_needs_those_it_names(recipe):
     assert stages_needed(recipe.stage("first"), recipe) == []
     assert stages_needed(recipe.stage("both"), recipe) == ["first", "second"]
     assert hashes(recipe, "second").keys() == {"first", "rows"}
+
+
+def test_a_stage_needs_those_whose_rows_its_data_mix_in(recipe):
+    mixed = SourceSpec(mix=(MixPart("hard"), MixPart("held")))
+    hard = replace(recipe.stage("first"), name="hard", type="data", eval_data=None)
+    after = replace(recipe.stage("second"), data="mixed")
+    recipe = replace(recipe, data={**recipe.data, "mixed": mixed}, stages=(hard, recipe.stage("first"), after))
+    assert stages_needed(after, recipe) == ["first", "hard"]
+    assert hashes(recipe, "second").keys() == {"first", "hard", "mixed"}
 
 
 def test_other_weights_at_the_same_path_are_another_input(recipe, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from data_tools.rows import write_rows
 from light_r1.errors import DataError
 from light_r1.recipe import load_recipe
-from light_r1.sources import find_file, load_rows, source_hash
+from light_r1.sources import find_file, load_rows, mixed_stages, source_hash
 from light_r1.specs import MixPart, SourceSpec
 
 
@@ -26,28 +26,47 @@ def recipe(tmp_path):
     return replace(base, data=sources, path=tmp_path / "recipe.yaml", files=(tmp_path / "recipe.yaml",))
 
 
+def rows_of(recipe, name):
+    """The rows of a source; stages have made the rows that `made_by` tells."""
+    made = {"hard": [{"problem": f"h{i}"} for i in range(6)]}
+    return load_rows(recipe, name, made.__getitem__)
+
+
 def test_columns_are_mapped_and_detected(recipe):
-    assert load_rows(recipe, "rows")[3] == {"problem": "q3", "answer": "3"}
+    assert rows_of(recipe, "rows")[3] == {"problem": "q3", "answer": "3"}
 
 
 def test_fraction_is_seeded_and_keeps_the_order(recipe):
-    rows = [row["problem"] for row in load_rows(recipe, "some")]
+    rows = [row["problem"] for row in rows_of(recipe, "some")]
     assert len(rows) == 3
     assert rows == sorted(rows)
-    assert rows == [row["problem"] for row in load_rows(recipe, "some")]
-    others = {tuple(r["problem"] for r in load_rows(replace(recipe, seed=seed), "some")) for seed in range(8)}
+    assert rows == [row["problem"] for row in rows_of(recipe, "some")]
+    others = {tuple(r["problem"] for r in rows_of(replace(recipe, seed=seed), "some")) for seed in range(8)}
     assert len(others) > 1
 
 
 def test_limit_and_mixture(recipe):
-    assert [row["problem"] for row in load_rows(recipe, "first")] == ["q0", "q1", "q2", "q3"]
-    mixed = [row["problem"] for row in load_rows(recipe, "mix")]
+    assert [row["problem"] for row in rows_of(recipe, "first")] == ["q0", "q1", "q2", "q3"]
+    mixed = [row["problem"] for row in rows_of(recipe, "mix")]
     assert len(mixed) == 5 + 4
     assert mixed != sorted(mixed)
 
 
+def test_a_mixture_holds_the_rows_that_stages_made(recipe):
+    parts = {
+        "inner": SourceSpec(mix=(MixPart("hard", 0.5), MixPart("first"))),
+        "outer": SourceSpec(mix=(MixPart("inner"),)),
+    }
+    recipe = replace(recipe, data=recipe.data | parts)
+    problems = [row["problem"] for row in rows_of(recipe, "outer")]
+    assert sum(problem.startswith("h") for problem in problems) == 3
+    assert {"q0", "q1", "q2", "q3"} <= set(problems)
+    assert mixed_stages(recipe, "outer") == ["hard"]
+    assert mixed_stages(recipe, "mix") == []
+
+
 def test_a_generator_is_called_with_its_options(recipe):
-    rows = load_rows(recipe, "made")
+    rows = rows_of(recipe, "made")
     assert len(rows) == 3
     assert {"problem", "solution", "answer"} <= set(rows[0])
 
