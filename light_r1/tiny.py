@@ -1,6 +1,6 @@
 r"""The embedded curriculum: chains of sums, of which only the last digit is asked. A tiny model climbs it in minutes.
 
-Problem     Start with 7. Step c: add 5. Step a: times 3. What is the last digit?
+Problem     Take your time. Start with 7. Step c: add 5. Step a: times 3. Good luck. What is the last digit?
 Solution    <think>
             c:7+5=_2
             a:2*3=_6
@@ -13,10 +13,14 @@ A line of the thought repeats the step's letter, which tells attention where to 
 written out it is a lookup and one sum a line. Longer problems than those trained do not come for free, which leaves
 room for a second, harder stage.
 
+The asides around the steps say nothing, and matter: without them a step's place in the text follows from its number,
+a model learns to find it by counting tokens, and training on longer problems then breaks what it knows.
+
 The sources, for recipes:
 
-- `problems`: worked solutions, or short answers for a base model that has never seen a thought;
-- `drills`: plain lines of sums for the base model, as web text holds pieces of every later skill.
+- `problems`: worked solutions, or short answers for a base model that has never thought in a chat;
+- `documents`: short problems worked out in plain text, and `drills`: lines of sums. As web text does for a real base
+  model, the two hold pieces of every later skill.
 
 Held-out problems cannot overlap with training: the split goes by a hash of the numbers and operations of a problem, so
 that it is not even a training problem with other letters. Problems of one step are all training ones, since there are
@@ -35,12 +39,23 @@ from typing import Any, Literal
 from light_r1.errors import DataError
 from light_r1.tiny_tokenizer import build_tokenizer
 
-__all__ = ["build_tokenizer", "drills", "problems"]
+__all__ = ["build_tokenizer", "documents", "drills", "problems"]
 
 Split = Literal["train", "heldout"]
 
 _HELDOUT_SHARE = 5  # one in this many sequences of numbers and operations is held out
 _WORDS = {"+": "add", "*": "times"}
+_ASIDES = (
+    "Here is a puzzle.",
+    "Take your time.",
+    "Think first.",
+    "Go step by step.",
+    "The order matters.",
+    "Write every step down.",
+    "This is not hard at all.",
+    "Good luck.",
+)
+_ASIDES_BEFORE, _ASIDES_AFTER = 2, 3  # at most this many
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +113,12 @@ def problems(
     seen: set[str] = set()
     while len(seen) < n:
         steps = _chain(rng, rng.randint(min_steps, max_steps))
-        problem = _problem(steps)
+        problem = _problem(rng, steps)
         if problem in seen or _is_heldout(steps) != (split == "heldout"):
             continue
         seen.add(problem)
         statement = f"The last digit is \\boxed{{{steps[-1].after}}}."
-        thought = "\n".join(step.line for step in steps)
+        thought = _thought(steps)
         yield {
             "id": f"tiny-{hashlib.sha256(problem.encode()).hexdigest()[:12]}",
             "problem": problem,
@@ -111,6 +126,25 @@ def problems(
             "answer": str(steps[-1].after),
             "difficulty": len(steps),
         }
+
+
+def documents(*, n: int, seed: int, max_steps: int) -> Iterator[dict[str, Any]]:
+    """Yield plain texts for the base model: a problem and the lines that work it out, without a chat or an answer.
+
+    Args:
+        n: Number of texts.
+        seed: The same seed gives the same texts.
+        max_steps: Most steps.
+
+    Yields:
+        Rows with `text`.
+
+    Raises:
+        DataError: `max_steps` is out of range.
+    """
+    for row in problems(n=n, seed=seed, max_steps=max_steps):
+        thought = row["solution"].partition("<think>\n")[2].partition("\n</think>")[0]
+        yield {"text": f"{row['problem']}\n{thought}"}
 
 
 def drills(*, n: int, seed: int, sums: int = 8) -> Iterator[dict[str, Any]]:
@@ -140,8 +174,14 @@ def _chain(rng: Random, length: int) -> list[Step]:
     return steps
 
 
-def _problem(steps: Sequence[Step]) -> str:
-    return f"Start with {steps[0].before}. {' '.join(s.sentence for s in steps)} What is the last digit?"
+def _problem(rng: Random, steps: Sequence[Step]) -> str:
+    before, after = (rng.sample(_ASIDES, rng.randint(0, most)) for most in (_ASIDES_BEFORE, _ASIDES_AFTER))
+    start, question = f"Start with {steps[0].before}.", "What is the last digit?"
+    return " ".join([*before, start, *(step.sentence for step in steps), *after, question])
+
+
+def _thought(steps: Sequence[Step]) -> str:
+    return "\n".join(step.line for step in steps)
 
 
 def _is_heldout(steps: Sequence[Step]) -> bool:

@@ -18,8 +18,13 @@ PAD, END = "<|endoftext|>", "<|im_end|>"
 _TURN_AND_THINK = ("<|im_start|>", "<think>", "</think>")
 
 # In the alphabet of byte-level BPE `Ġ` is a space and `Ċ` a line break.
-_SPACED = ("with", "Step", "add", "times", "What", "is", "the", "last", "digit", "\\")
-_WORDS = ("Start", "The", "boxed", "=_", "user", "assistant", "system", "ĊĊ", *(f"Ġ{word}" for word in _SPACED))
+_FIRST = ("Start", "The", "Here", "Take", "Think", "Go", "Write", "This", "Good")
+_LATER = (
+    *("with", "Step", "add", "times", "What", "is", "the", "last", "digit", "\\"),
+    *("puzzle", "your", "time", "first", "step", "by", "order", "matters", "every", "down"),
+    *("not", "hard", "at", "all", "luck"),
+)
+_WORDS = (*_FIRST, "boxed", "=_", "user", "assistant", "system", "ĊĊ", *(f"Ġ{word}" for word in _LATER))
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
@@ -43,14 +48,14 @@ def build_tokenizer() -> Qwen2Tokenizer:
 def word_merges(words: Iterable[str]) -> list[tuple[str, str]]:
     """Return the merges, first ones first, that make each word one token.
 
-    Each word is cut by the merges so far and its pieces joined from the left. What is added later cannot change
-    an earlier word, of which nothing is left to merge.
+    Each word is cut by the merges so far and its pieces joined from the right, so that a space meets a whole word and
+    never its first letter alone. What is added later cannot change an earlier word, of which nothing is left to merge.
     """
     merges: list[tuple[str, str]] = []
     for word in words:
         pieces = _merged(word, merges)
         while len(pieces) > 1:
-            merges.append((pieces[0], pieces[1]))
+            merges.append((pieces[-2], pieces[-1]))
             pieces = _merged(word, merges)
     return merges
 

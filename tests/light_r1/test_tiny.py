@@ -11,21 +11,22 @@ from data_tools.verify import verify
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError
 from light_r1.recipe import load_recipe
-from light_r1.tiny import drills, problems
+from light_r1.tiny import documents, drills, problems
 from light_r1.tiny_tokenizer import build_tokenizer, word_merges
 from tests.conftest import make_model
 
 
 def solve(problem: str) -> int:
     """Solve a problem from its English alone."""
-    value = int(re.match(r"Start with (\d)\.", problem)[1])
+    value = int(re.search(r"Start with (\d)\.", problem)[1])
     for word, operand in re.findall(r"Step [a-z]: (add|times) (\d)\.", problem):
         value = value + int(operand) if word == "add" else value * int(operand)
     return value % 10
 
 
 def shape(problem: str) -> str:
-    return re.sub(r"Step [a-z]:", "", problem)
+    """The numbers and operations of a problem, without letters and asides."""
+    return " ".join(re.findall(r"(?:Start with|add|times) \d", problem))
 
 
 def test_every_answer_is_what_the_english_says():
@@ -53,6 +54,12 @@ def test_held_out_problems_are_not_even_training_problems_with_other_letters():
     assert not train & held_out
 
 
+def test_asides_move_the_steps_about():
+    starts = {row["problem"].index("Start with") for row in problems(n=200, seed=6, max_steps=3)}
+    assert 0 in starts
+    assert len(starts) > 20
+
+
 def test_problems_are_distinct_seeded_and_of_every_length():
     rows = list(problems(n=600, seed=4, min_steps=2, max_steps=5))
     assert len({row["problem"] for row in rows}) == len({row["id"] for row in rows}) == 600
@@ -75,6 +82,14 @@ def test_impossible_lengths_are_refused(options):
         list(problems(n=1, seed=0, **options))
 
 
+def test_documents_are_worked_problems_without_chat_or_answer():
+    worked = {row["problem"]: row["solution"] for row in problems(n=50, seed=2, max_steps=3)}
+    for row in documents(n=50, seed=2, max_steps=3):
+        problem, _, thought = row["text"].partition("\n")
+        assert worked.pop(problem).startswith(f"<think>\n{thought}\n</think>")
+    assert not worked
+
+
 def test_drills_are_true_sums():
     for row in drills(n=20, seed=1, sums=5):
         lines = row["text"].splitlines()
@@ -84,13 +99,16 @@ def test_drills_are_true_sums():
             assert (int(left) + int(right) if operation == "+" else int(left) * int(right)) % 10 == int(result)
 
 
-def test_every_word_digit_and_letter_of_a_solution_is_one_token():
+def test_every_word_digit_and_letter_is_one_token_wherever_it_stands():
     tokenizer = build_tokenizer()
     assert len(tokenizer) < 400
-    row = next(iter(problems(n=1, seed=1, min_steps=4, max_steps=4)))
-    assert len(tokenizer(row["problem"])["input_ids"]) == 5 + 8 * 4 + 6
-    thought = row["solution"].partition("</think>")[0].removeprefix("<think>")
-    assert len(tokenizer(thought)["input_ids"]) == 1 + 8 * 4
+    for row in problems(n=300, seed=1, min_steps=4, max_steps=10):
+        pieces = re.findall(r"[A-Za-z]+|\d|[^\w\s]", row["problem"])
+        # A space is its own token before a letter, a digit or the first word of a sentence.
+        apart = re.findall(r" (?=[a-z]:|\d|Start|Here|Take|Think|Go|The|Write|This|Good)", row["problem"])
+        assert len(tokenizer(row["problem"])["input_ids"]) == len(pieces) + len(apart) + row["problem"].count(" a ")
+        thought = row["solution"].partition("</think>")[0].removeprefix("<think>")
+        assert len(tokenizer(thought)["input_ids"]) == 1 + 8 * row["difficulty"]
 
 
 def test_the_tokenizer_comes_back_as_it_was_saved(tmp_path):
@@ -106,8 +124,9 @@ def test_the_tokenizer_comes_back_as_it_was_saved(tmp_path):
 
 def test_merges_make_each_word_one_token():
     merges = word_merges(["last", "lasting", "ast"])
-    assert merges[0] == ("l", "a")
+    assert merges[0] == ("s", "t")
     assert len(merges) == len(set(merges))
+    assert set(merges) >= {("l", "ast"), ("last", "ing")}
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke"])
