@@ -210,6 +210,21 @@ class StagedGRPOTrainer(GRPOTrainer):
         steps = {int(path.name.rpartition("-")[2]): path for path in Path(self.args.output_dir).glob("checkpoint-*")}
         return steps[max(good)] if (good := [number for number in steps if number <= step]) else None
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if self._step % (self.args.steps_per_generation * self.num_iterations):
+            # TRL would sample anew after a resume, for a different part of the steps that share completions.
+            torch.save({"step": self._step, "batches": self._buffered_inputs}, self._completions_file(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None and (file := self._completions_file(checkpoint)).exists():
+            saved = torch.load(file, map_location=self.accelerator.device, weights_only=True)
+            self._step, self._buffered_inputs = saved["step"], saved["batches"]
+
+    def _completions_file(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"completions_{self.accelerator.process_index}.pt"
+
     def enter_context(self) -> None:
         """Set the completion length and the settings of the current stage everywhere TRL reads them."""
         stage = self.context.stage

@@ -27,6 +27,8 @@ OVERRIDDEN = [
     (Trainer, "_load_from_checkpoint", "self resume_from_checkpoint model"),
     (GRPOTrainer, "_calculate_rewards", "self inputs prompts completions completion_ids_list"),
     (GRPOTrainer, "_generate_and_score_completions", "self inputs"),
+    (Trainer, "_save_rng_state", "self output_dir"),
+    (Trainer, "_load_rng_state", "self checkpoint"),
     (GRPOTrainer, "_tokenize_prompts", "self prompts"),
     (GRPOTrainer, "_generate_single_turn", "self prompt_ids images multimodal_fields num_generations has_tool_images"),
 ]

@@ -63,6 +63,21 @@ def test_a_resumed_run_goes_on_in_its_context_stage_bit_exactly(tokenizer, tmp_p
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+@pytest.mark.parametrize("fields", [{"num_iterations": 3}, {"steps_per_generation": 2}])
+def test_a_run_resumed_between_steps_that_share_completions_goes_on_bit_exactly(tokenizer, tmp_path, fields):
+    fields = {
+        "context_schedule": [{"steps": 6, "max_completion_length": 9}], "save_strategy": "steps", "save_steps": 1,
+        "learning_rate": 1e-2, **fields,
+    }  # fmt: skip
+    whole = trainer(tokenizer, tmp_path / "whole", **fields)
+    whole.train()
+    again = trainer(tokenizer, tmp_path / "again", **fields)
+    again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-1"))
+    expected, found = whole.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert logged(whole, "reward") == logged(again, "reward")
+
+
 def test_a_trigger_moves_the_context_on_and_survives_a_resume(tokenizer, tmp_path):
     fields = {
         "context_schedule": [
