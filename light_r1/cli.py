@@ -219,8 +219,9 @@ def _report(args: argparse.Namespace) -> int:
 def _new(args: argparse.Namespace) -> int:
     from light_r1.new import new_recipe
 
-    target = new_recipe(args.name, source=args.source, extend=args.extend)
-    print(f"{target} written. Edit it, then: light-r1 plan {target}")
+    target, *copied = new_recipe(args.name, source=args.source, extend=args.extend)
+    data = f", and beside it {', '.join(map(str, copied))}" if copied else ""
+    print(f"{target} written{data}. Edit it, then: light-r1 plan {target}")
     return 0
 
 
