@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 
 from data_tools.boxed import final_boxes, last_answer_phrase, last_maths, maths_spans, without_thinking
 from data_tools.tokens import FUNCTIONS, NUMBER_WORDS, SCALES
@@ -34,8 +35,11 @@ _JSON_ANSWER = re.compile(r'"answer"\s*:\s*("(?:[^"\\\n]|\\.)*"|\[[^\]\n]*\]|[-\
 _SENTENCE_END = re.compile(r"[.!?]\s|\n\n")
 _RESULT = re.compile(r"=[\s$*\\{]*(?:text\{)?([-−]?\d[\d,]*(?:\.\d+)?)")
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+_MARKED = re.compile(r"\s*(?:\*\*|`)([^*`\n]{1,300})(?:\*\*|`)\s*")
+_SIGNED = re.compile(r"(?:[=$([{]\s*|^)[-−]\Z")
 _LEAD = re.compile(r"^(?:[a-z]{3,}\s+){1,3}(?=[^a-z])")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_ZERO_GROUP = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})*,0\d\d(?!\d)")
 _DECIMAL_COMMA = re.compile(r"[-+]?(?:\d+,\d{1,2}|0,\d+)(?!\d)")
 _OPTION_PREFIX = re.compile(r"\(\s*[A-J]\s*\)\s*(?=\S)")
 
@@ -45,6 +49,8 @@ def candidates(prediction: str) -> list[str]:
     if not prediction.strip():
         return []
     text = without_thinking(prediction[-MAX_CHARS:])
+    if marked := _MARKED.fullmatch(text):
+        text = marked.group(1)
     if "<|" in text:
         text = _CHAT_END.sub("", text)
     if '"answer"' in text and (quoted := _JSON_ANSWER.findall(text)):
@@ -52,6 +58,8 @@ def candidates(prediction: str) -> list[str]:
     boxes = final_boxes(text) if "box" in text else []
     if boxes and (later := _behind(text, boxes[-1].end)):
         return [later]
+    if boxes and _SIGNED.search(text, max(0, boxes[0].start - 20), boxes[0].start):
+        boxes[0] = replace(boxes[0], content=f"-{boxes[0].content}")
     if boxes:
         joined = ", ".join(box.content for box in boxes)
         return [joined] if len(boxes) == 1 else [joined, boxes[-1].content]
@@ -198,7 +206,7 @@ def readings(cleaned: str) -> list[str]:
     if "," in cleaned:
         joined = _join_groups(cleaned)
         if joined != cleaned:
-            found.insert(0, joined)
+            found = [joined] if _ZERO_GROUP.search(cleaned) else [joined, cleaned]
         if _DECIMAL_COMMA.fullmatch(cleaned):
             found.append(cleaned.replace(",", "."))
     without_option = _OPTION_PREFIX.sub("", cleaned, count=1) if cleaned.startswith("(") else cleaned

@@ -16,6 +16,7 @@ _FUNCTION_NAMES = frozenset(FUNCTIONS.values())
 _OPERANDS = frozenset(("sqrt", "frac", "binom", "mark", "cbrt", "lfloor", "lceil"))
 MAX_SCRIPTS = 6
 """Powers, factorials and primes behind one value."""
+_DIFFERENTIALS = (Node("sym", ("d",)), Node("sym", ("partial",)))
 _CELL_ENDS = frozenset(("&", "\\"))
 
 
@@ -180,7 +181,8 @@ class Atoms:
         name += "'" * primes
         if self.take("_"):
             name += "_" + _text_of(self.script())
-        if name[0] in _CALLED and self.peek.value == "(" and not self.peek.spaced:
+        called = name[0] in _CALLED or [token.value for token in self.tokens[self.at : self.at + 3]] == ["(", "0", ")"]
+        if called and self.peek.value == "(" and not self.peek.spaced:
             return Node("apply", (name, self._bracket()))
         return Node("sym", (name,))
 
@@ -256,6 +258,9 @@ class Atoms:
         self.bars += 1  # so that a bar ends the first part of `{x | x > 0}`
         found = self.items(frozenset((closer, "|")))
         self.bars -= 1
+        if found.op == "chain" and found.args[1].op == "ratio":  # `{x : x > 0}`
+            self.expect(closer)
+            return Node("chain", (found.args[0], found.args[1].args[-1], *found.args[2:]))
         if self.take("|"):
             found = self.items(frozenset((closer,)))
             self.expect(closer)
@@ -276,7 +281,7 @@ class Atoms:
         first, second = self._argument(), self._argument()
         if name == "binom":
             return Node("binom", (first, second))
-        if first == Node("sym", ("d",)) and second.op == "mul" and second.args[0] == first:
+        if first in _DIFFERENTIALS and second.op == "mul" and second.args[0] == first:
             return Node("diff", (second.args[-1], self.product()))
         return product_of((first, power(second, MINUS_ONE)))
 
@@ -324,7 +329,7 @@ class Atoms:
             if self.next().value == "^":
                 high = self.script()
             else:
-                low = self._bound()
+                low = self._bound(name)
         if name in ("sum", "prod", "lim"):
             return Node("big", (name, low, high, self.product()))
         self.differentials.append([])
@@ -334,12 +339,25 @@ class Atoms:
             raise LatexError("an integral without a differential")
         return Node("big", ("int", Node("sym", (variables[0],)), low, high, body))
 
-    def _bound(self) -> Node:
+    def _bound(self, name: str) -> Node:
         if self.take("{"):
+            if name == "lim":
+                self._drop_side()
             found = self.items(frozenset("}"))
             self.expect("}")
             return found
         return self.script()
+
+    def _drop_side(self) -> None:
+        r"""Take the sign out of `x \to 0^+`: limits are read from above."""
+        depth = 1
+        for at in range(self.at, len(self.tokens) - 3):
+            depth += {"{": 1, "}": -1}.get(self.tokens[at].value, 0)
+            if depth == 0:
+                return
+            if [self.tokens[at].value, self.tokens[at + 2].value] == ["^", "}"] and self.tokens[at + 1].value == "+":
+                del self.tokens[at : at + 2]
+                return
 
     def _environment(self) -> Node:
         name = self.next().value

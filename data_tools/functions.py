@@ -22,12 +22,15 @@ def float_of(value: Value | float) -> complex:
     """Return a value in double precision.
 
     Raises:
-        TooLarge: It is beyond a double.
+        TooLarge: It is beyond a double, or so small that a double is zero.
     """
     try:
-        return complex(value)
+        found = complex(value)
     except OverflowError as error:
         raise TooLarge("beyond double precision") from error
+    if value and not found:
+        raise TooLarge("below double precision")
+    return found
 
 
 def guarded(value: Value) -> Value:
@@ -99,7 +102,9 @@ def _float_power(base: complex, exponent: complex) -> complex:
         raise TooLarge("beyond double precision")
     if exponent.imag == 0 and exponent.real == int(exponent.real) and abs(exponent.real) <= 200:
         return base ** int(exponent.real)
-    return cmath.exp(size) if size.real > -700 else 0j
+    if size.real < -700:
+        raise TooLarge("below double precision")
+    return cmath.exp(size)
 
 
 def _rational_root(base: int | Fraction, degree: int) -> int | Fraction | None:

@@ -74,6 +74,11 @@ def parse(cleaned: str) -> Parsed:
     return found
 
 
+def _as_set(node: Node) -> Node:
+    """Return an operand of a set operation; a number is a set of one whose braces had no backslashes."""
+    return Node("set", (node,)) if node.op == "num" else node
+
+
 class _Parser(Atoms):
     """Lists, relations, sums and products."""
 
@@ -123,7 +128,7 @@ class _Parser(Atoms):
             if sets > MAX_DEPTH:
                 raise LatexError("nested too deep")
             name = self.next().value
-            left = Node(name, (left, self.ratio()))
+            left = Node(name, (_as_set(left), _as_set(self.ratio())))
         return left
 
     def ratio(self) -> Node:
@@ -174,6 +179,8 @@ class _Parser(Atoms):
                 self.expect(")")
             elif value in ("pmod", "choose"):
                 self._infix(factors)
+            elif kind == "num" and factors[-1].op == "num" and self.tokens[self.at - 1].kind == "num":
+                raise LatexError("two numbers side by side")
             elif not self._unit_letter():
                 factors.append(self.power())
         return product_of(factors)
@@ -213,11 +220,14 @@ class _Parser(Atoms):
         self.unit_end = self.at
 
     def _unit_letter(self) -> bool:
-        """Take `5 m` as a unit: a spaced unit letter behind a number, with nothing behind it."""
-        if not (self.peek.kind == "sym" and self.peek.spaced and self.peek.value in UNIT_LETTERS):
+        r"""Take `5 m` as a unit: a spaced unit letter behind a number, with nothing behind it; `5^\circ C` too."""
+        if self.peek.kind != "sym" or self.peek.value not in UNIT_LETTERS:
             return False
         before, behind = self.tokens[self.at - 1], self.tokens[self.at + 1]
-        if before.kind != "num" or not (behind.kind == "eof" or behind.value in (",", ")", "]", "}", "^", "/")):
+        scale = before.value == "degree" and self.peek.value in "CFK"
+        if not scale and not (self.peek.spaced and before.kind == "num"):
+            return False
+        if not (behind.kind == "eof" or behind.value in (",", ")", "]", "}", "^", "/")):
             return False
         if behind.value in ("^", "/") and self.tokens[self.at + 2].kind == "eof":
             return False

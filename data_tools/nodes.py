@@ -26,7 +26,9 @@ MAX_LITERAL = 2_000
 
 
 def negate(node: Node) -> Node:
-    """Return the negative of a node; of a number, the number."""
+    """Return the negative of a node; of a number or a percentage, the number."""
+    if node.op == "percent":
+        return Node("percent", (negate(node.args[0]),))
     return Node("num", (-node.args[0],)) if node.op == "num" else Node("mul", (MINUS_ONE, node))
 
 

@@ -35,6 +35,7 @@ _SUPERSCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _LOST_ESCAPES = {"\x0c": "\\f", "\x08": "\\b", "\x07": "\\a", "\x0b": "\\v"}
 _LOST_TAB = re.compile(r"\t(?=(?:ext|imes|heta|frac|an|au|riangle)(?![a-z]))")
 _LOST_RETURN = re.compile(r"\r(?=(?:ight|angle|ho)(?![a-z]))")
+_CHARACTER = re.compile(r'\\char"0*([0-9A-F]{1,5})')
 _THOUSANDS = re.compile(r"(?<=\d)\s?(?:\{,\}|\{\\,\}|,\\!|\\[,;:! ]|~)\s?(?=\d{3}(?!\d))")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z(\[])")
 _TYPESETTING = re.compile(
@@ -53,6 +54,7 @@ _TYPESETTING = re.compile(
 _REPLACEMENT = {"row": r"\\", "frac": r"\frac", "text": r"\text", "degree": r"\degree ", "percent": "%"}
 _WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _ENDING = " .,;:\\"
+_COARSEST = Fraction(1, 10**4)
 _INTEGER = re.compile(r"[+-]?\d{1,400}")
 _DECIMAL = re.compile(
     r"([+-]?)\s*(\d{1,3}(?:,\d{3})+(?![\d,])|\d*)(?:\.(\d*))?"
@@ -86,6 +88,8 @@ def clean(text: str) -> str:
         text = _SUPERSCRIPTS.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPT) + "}", text).translate(_UNICODE)
     if not text.isprintable():
         text = _repair(text)
+    if '\\char"' in text:
+        text = _CHARACTER.sub(lambda match: chr(int(match.group(1), 16)), text).translate(_UNICODE)
     if "\\\\" in text and "\\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
     if "\\" in text or "{,}" in text or "~" in text:
@@ -158,13 +162,15 @@ def numbers_agree(prediction: Number, gold: Number) -> bool:
 
     Equal values agree. A decimal stands for a value it was rounded or cut from only where it is precise
     enough: a gold decimal of 5 digits or more (4 where the prediction is a fraction) accepts a more precise
-    prediction; a predicted decimal needs 10 digits against an exact gold.
+    prediction; a predicted decimal needs 10 digits, 4 of them decimals, against an exact gold.
     """
     if prediction.value == gold.value:
         return True
     if gold.digits and (not prediction.digits or prediction.unit < gold.unit):
         is_exact = not prediction.digits and prediction.value.denominator > 1
         return gold.digits >= (4 if is_exact else 5) and _rounds_to(prediction.value, gold)
+    if prediction.unit > _COARSEST and prediction.unit < 1:
+        return False
     return prediction.digits >= 10 and not gold.digits and _rounds_to(gold.value, prediction)
 
 

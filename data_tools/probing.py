@@ -31,6 +31,10 @@ _PRIMES = (29, 37, 43, 53, 61, 71, 79, 89, 101, 109, 127, 137)
 _RATIONALS = tuple(Fraction(a, b) for a, b in ((7, 5), (-3, 7), (11, 8), (-9, 11), (5, 13), (-8, 3), (13, 9), (-4, 9)))
 _POSITIVE = (0.7390851332, 1.2020569031, 0.5772156649, 1.3247179572, 0.9159655941, 1.6180339887, 0.2614972128)
 _CONSTANTS: dict[str, Value] = {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}
+_NOISE = 1e-11
+_LEAST = 1e-290
+_WHOLE = (1, 2, 3, 4, 5, 7, 8, 10, 12, 17, 26)
+_COUNTING = frozenset("nkmjN")
 _TRIGONOMETRY = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 
 
@@ -39,11 +43,15 @@ class Evaluation:
 
     Args:
         point: Symbol -> value.
+
+    Attributes:
+        cancelled: Whether terms have cancelled up to rounding errors: a value near zero may be nothing but noise.
     """
 
     def __init__(self, point: Mapping[str, Value]) -> None:
         self.point = dict(point)
         self.degrees: list[bool] = [False]
+        self.cancelled = False
 
     def value(self, node: Node) -> Value:
         """Return the value of a tree.
@@ -79,15 +87,22 @@ def _symbol(ev: Evaluation, node: Node) -> Value:
 
 def _add(ev: Evaluation, node: Node) -> Value:
     total: Value = 0
-    for value in ev.all(node.args):
+    values = ev.all(node.args)
+    for value in values:
         total = guarded(total + value)
+    if isinstance(total, complex) and abs(total) < _NOISE * max(abs(float_of(value)) for value in values):
+        ev.cancelled = True
     return total
 
 
 def _mul(ev: Evaluation, node: Node) -> Value:
     total: Value = 1
     for value in ev.all(node.args):
+        if value == 0:
+            return value
         total = guarded(total * value)
+        if isinstance(total, complex) and abs(total) < _LEAST:
+            raise TooLarge("below double precision")
     return total
 
 
@@ -111,7 +126,10 @@ def _call(ev: Evaluation, node: Node) -> Value:
     function = FUNCTIONS.get(name)
     if function is None:
         raise Undefined(f"no function {name}")
-    return guarded(function(*values))
+    value = guarded(function(*values))
+    if isinstance(value, complex) and abs(value) < _NOISE:  # the sine of pi
+        ev.cancelled = True
+    return value
 
 
 def _degree(ev: Evaluation, node: Node) -> Value:
@@ -199,11 +217,11 @@ def points(names: set[str]) -> list[dict[str, Value]]:
 
 
 def close(left: Value, right: Value) -> bool:
-    """Say whether two values are equal: exactly, or to ten digits where one is not exact."""
+    """Say whether two values are equal: exactly, or to nine digits where one is not exact."""
     if not isinstance(left, complex) and not isinstance(right, complex):
         return left == right
     a, b = float_of(left), float_of(right)
-    return abs(a - b) <= 1e-9 * max(abs(a), abs(b)) or (abs(a) < 1e-13 and abs(b) < 1e-13)
+    return abs(a - b) <= 1e-9 * max(abs(a), abs(b))
 
 
 def same_values(left: Node, right: Node) -> bool:
@@ -216,15 +234,13 @@ def same_values(left: Node, right: Node) -> bool:
     names = symbols(left) | symbols(right)
     compared = 0
     reason: ArithmeticError | None = None
-    chosen = points(names) if names else [{}]
-    if names and any(n.op == "call" and n.args[0] in ("gcd", "lcm") for n in (*walk(left), *walk(right))):
-        chosen = chosen[:1]  # divisors are for whole numbers
-    for point in chosen:
+    for point in _points_for(names, left, right):
+        evaluations = Evaluation(point), Evaluation(point)
         values: list[Value] = []
         large = 0
-        for node in (left, right):
+        for evaluation, node in zip(evaluations, (left, right), strict=True):
             try:
-                values.append(Evaluation(point).value(node))
+                values.append(evaluation.value(node))
             except Exhausted:
                 raise
             except TooLarge as error:
@@ -235,12 +251,31 @@ def same_values(left: Node, right: Node) -> bool:
             return False  # one is beyond all bounds, the other is not
         if len(values) < 2 or (names and compared and _imaginary(values, point)):
             continue
-        if not close(values[0], values[1]):
+        noise = [ev.cancelled and abs(float_of(v)) < _NOISE for ev, v in zip(evaluations, values, strict=True)]
+        if all(noise):
+            reason = Undefined("nothing but rounding errors is left")
+            continue
+        zero = (noise[0] and values[1] == 0) or (noise[1] and values[0] == 0)
+        if not zero and not close(values[0], values[1]):
             return False
         compared += 1
     if not compared:
         raise reason or Undefined("no value")
     return True
+
+
+def _points_for(names: set[str], left: Node, right: Node) -> list[dict[str, Value]]:
+    """Return where two trees are compared: functions of whole numbers at whole numbers only, rounding at many."""
+    if not names:
+        return [{}]
+    calls = {n.args[0] for n in (*walk(left), *walk(right)) if n.op == "call"}
+    chosen = points(names)
+    if calls & {"gcd", "lcm"}:
+        return chosen[:1]
+    if calls & {"floor", "ceil"}:
+        whole: list[dict[str, Value]] = [{name: k + at for at, name in enumerate(sorted(names))} for k in _WHOLE]
+        return [chosen[0], *whole, *(() if names <= _COUNTING else chosen[1:])]
+    return chosen
 
 
 def _imaginary(values: list[Value], point: Mapping[str, Value]) -> bool:

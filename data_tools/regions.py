@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from data_tools.budget import TooLarge
 from data_tools.functions import Undefined, float_of
-from data_tools.nodes import Node
+from data_tools.nodes import Node, holds
 from data_tools.probing import number, symbols
 
 _FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -35,6 +35,8 @@ class Piece(NamedTuple):
 
 Region = tuple[Piece, ...]
 WHOLE: Region = (Piece(-math.inf, 1, math.inf, 0),)
+REALS = (Node("sym", ("R",)), Node("apply", ("mark", Node("sym", ("R",)))))
+"""How the set of all real numbers is written: `R`, `\\mathbb{R}`."""
 
 
 def region_of(node: Node) -> Region | None:
@@ -68,6 +70,8 @@ def _end(node: Node) -> float:
         return -_end(node.args[1])
     if node.op == "add" and len(node.args) == 1:
         return _end(node.args[0])
+    if holds(node, "apply"):
+        raise Undefined("a value of an unknown function")
     value = float_of(number(node))
     if abs(value.imag) > 1e-12 * max(1.0, abs(value)):
         raise Undefined("a complex end")
@@ -82,7 +86,7 @@ def _region(node: Node) -> Region | None:
         return normal([Piece(end, 0, end, 1) for end in ends])
     if node == Node("sym", ("emptyset",)):
         return ()
-    if node in (Node("sym", ("R",)), Node("apply", ("mark", Node("sym", ("R",))))):
+    if node in REALS:
         return WHOLE
     if node.op in ("cup", "cap", "setminus"):
         left, right = _region(node.args[0]), _region(node.args[1])
@@ -131,7 +135,9 @@ def _from_relations(node: Node) -> Region | None:
 
 
 def _is_name(node: Node) -> bool:
-    return (node.op == "sym" and node.args[0] not in ("infty", "pi", "e", "i")) or node.op == "apply"
+    if node.op == "apply":
+        return bool(symbols(node.args[1]))
+    return node.op == "sym" and node.args[0] not in ("infty", "pi", "e", "i")
 
 
 def _half(relation: str, end: float) -> Region:

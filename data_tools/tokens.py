@@ -106,7 +106,7 @@ def tokenize(cleaned: str) -> list[Token]:
         cleaned = _PRIMES.sub(lambda match: "'" * match.group().count("prime"), cleaned)
     if ".\\" in cleaned or "line" in cleaned or "bar" in cleaned:
         cleaned = _REPEATING.sub(_repeating_fraction, cleaned)
-    cleaned = cleaned.replace("{}", "")
+    cleaned = cleaned.replace("{}", "") if cleaned != "{}" else "\\emptyset"
     tokens: list[Token] = []
     end = 0
     for match in _TOKEN.finditer(cleaned):
@@ -161,11 +161,11 @@ def _read_command(name: str, tokens: list[Token]) -> None:
 def _command(name: str) -> Token:
     if name in FUNCTIONS:
         return Token("cmd", FUNCTIONS[name])
-    if name in _GREEK:
-        return Token("sym", name)
     if name in _MARKS:
         return Token("cmd", "mark")
     name = _COMMANDS.get(name, name)
+    if name in _GREEK:
+        return Token("sym", name)
     return Token("cmd", name) if name[:1].isalpha() else Token("op", name)
 
 

@@ -10,9 +10,10 @@ from collections import Counter
 
 from data_tools.budget import Exhausted, TooLarge
 from data_tools.functions import Undefined
+from data_tools.matrices import combined, determinant, rows_of
 from data_tools.nodes import MINUS_ONE, Node, holds
 from data_tools.probing import Evaluation, Value, close, float_of, points, same_values, symbols
-from data_tools.regions import region_of, same_region
+from data_tools.regions import REALS, region_of, same_region
 
 MAX_UNORDERED = 40
 """Items of a list that are not literally in the other one, up to which all pairs are tried."""
@@ -75,7 +76,9 @@ def settled(node: Node) -> Node:
             flat.extend(inner.args if inner.op == "list" else (inner,))
         return Node(node.op, tuple(flat)) if len(flat) > 1 or node.op == "set" else flat[0]
     if node.op in ("add", "mul") and holds(node, "matrix"):
-        return _matrix_arithmetic(node)
+        return combined(node.op, [settled(part) for part in node.args])
+    if node.op == "call" and node.args[0] == "det" and node.args[1].op == "matrix":
+        return determinant(node.args[1]) or node
     if node.op not in ("tuple", "matrix", "row") and (holds(node, "pm") or holds(node, "mp")):
         return Node("list", (_with_sign(node, True), _with_sign(node, False)))
     return node
@@ -105,8 +108,6 @@ def _settled_chain(node: Node) -> Node:
     if len(relations) == 1 and relations[0] == "=" and (holds(parts[-1], "pm") or holds(parts[-1], "mp")):
         both = (Node("chain", (("=",), parts[0], _with_sign(parts[-1], sign))) for sign in (True, False))
         return Node("list", tuple(both))
-    if relations == ["="] and parts[1].op == "set" and parts[0].op == "sym":
-        return settled(parts[1])
     return Node("chain", (tuple(relations), *parts))
 
 
@@ -120,7 +121,7 @@ def _with_sign(node: Node, upper: bool) -> Node:
 def _regional(node: Node) -> bool:
     if node.op == "chain":
         return node.args[0] != ("=",)
-    return node.op in _SETS or node in (Node("sym", ("emptyset",)), Node("sym", ("R",)))
+    return node.op in _SETS or node in (Node("sym", ("emptyset",)), *REALS)
 
 
 def _same_names(left: Node, right: Node) -> bool:
@@ -197,7 +198,7 @@ def _agree_one_with_many(left: Node, right: Node) -> bool:
 
 
 def _agree_matrix(left: Node, right: Node) -> bool:
-    rows = [_rows(node) for node in (left, right)]
+    rows = [rows_of(node) for node in (left, right)]
     if rows[0] is None or rows[1] is None:
         return False
     flat = [[cell for row in matrix for cell in row] for matrix in (rows[0], rows[1])]
@@ -205,33 +206,6 @@ def _agree_matrix(left: Node, right: Node) -> bool:
     if shapes[0] != shapes[1] and not (left.op != right.op and len(flat[0]) == len(flat[1])):
         return False
     return all(agree(a, b) for a, b in zip(flat[0], flat[1], strict=True))
-
-
-def _rows(node: Node) -> list[tuple[Node, ...]] | None:
-    """Return the rows of a matrix; a tuple is a column vector."""
-    if node.op == "matrix":
-        return [row.args for row in node.args]
-    if node.op == "tuple" and all(item.op != "tuple" for item in node.args[2:]):
-        return [(item,) for item in node.args[2:]]
-    return [_items(item) for item in node.args[2:]] if node.op == "tuple" else None
-
-
-def _matrix_arithmetic(node: Node) -> Node:
-    """Return a sum of matrices, or a matrix times scalars, as one matrix."""
-    parts = [settled(part) for part in node.args]
-    matrices = [part for part in parts if part.op == "matrix"]
-    sizes = {tuple(len(row.args) for row in part.args) for part in matrices}
-    if node.op == "add" and len(matrices) == len(parts) and len(sizes) == 1:
-        rows = zip(*(part.args for part in parts), strict=True)
-        sums = (Node("row", tuple(Node("add", c) for c in zip(*(r.args for r in row), strict=True))) for row in rows)
-        return Node("matrix", tuple(sums))
-    if node.op == "mul" and len(matrices) == 1:
-        scalars = tuple(part for part in parts if part.op != "matrix")
-        return Node(
-            "matrix",
-            tuple(Node("row", tuple(Node("mul", (*scalars, cell)) for cell in row.args)) for row in matrices[0].args),
-        )
-    return node
 
 
 # Relations
@@ -286,6 +260,8 @@ def _agree_relations(left: Node, right: Node) -> bool:
         return all(agree(a, b) for a, b in zip(first.args[1:], second.args[1:], strict=True))
     if "text" in {part.op for part in (*first.args[1:], *second.args[1:])}:
         return all(agree_somehow(a, b) for a, b in zip(first.args[1:], second.args[1:], strict=True))
+    if not symbols(first) and not symbols(second):
+        return all(agree(a, b) for a, b in zip(first.args[1:], second.args[1:], strict=True))
     return _proportional(first, second, positive=first.args[0][0] in ("<", "<="))
 
 
@@ -341,15 +317,13 @@ def _agree_values(left: Node, right: Node) -> bool:
             same_values(Node("ratio", (left.args[0], a)), Node("ratio", (right.args[0], b)))
             for a, b in zip(left.args[1:], right.args[1:], strict=True)
         )
-    percents = [node.op == "percent" for node in (left, right)]
-    if any(percents):
-        bare = [node.args[0] if node.op == "percent" else node for node in (left, right)]
-        if Node("sym", ("infty",)) in bare or same_values(bare[0], bare[1]):
-            return bare[0] == bare[1] or same_values(bare[0], bare[1])
-        return percents[0] != percents[1] and same_values(left, right)
     infinite = _infinity(left), _infinity(right)
     if any(infinite):
         return infinite[0] == infinite[1]
+    percents = [node.op == "percent" for node in (left, right)]
+    if any(percents):
+        bare = [node.args[0] if node.op == "percent" else node for node in (left, right)]
+        return same_values(bare[0], bare[1]) or (percents[0] != percents[1] and same_values(left, right))
     return same_values(left, right)
 
 

@@ -26,6 +26,7 @@ UNIT_WORDS = frozenset(word for word in UNITS if len(word) > 1)
 UNIT_LETTERS = frozenset("mgshlLNJWVKCFA")
 """Letters that are units where they stand in text commands behind a number."""
 
+_SPEEDS = {"mph": ("mi", "h"), "kph": ("km", "h")}
 _POWER = re.compile(r"\^(\S+)")
 _WORD = re.compile(r"[A-Za-z]+")
 _FILLER = frozenset(("unit", "square", "squared", "cubic", "sq", "per", "of", "a", "an", "the"))
@@ -34,8 +35,8 @@ _FILLER = frozenset(("unit", "square", "squared", "cubic", "sq", "per", "of", "a
 def canonical_units(texts: tuple[str, ...]) -> frozenset[str]:
     """Return the units that the texts name, without words that only shape them (square, per, units)."""
     words = (word for text in texts for word in _WORD.findall(text))
-    names = {UNITS.get(word, UNITS.get(word.lower(), word.lower())) for word in words}
-    return frozenset(names - _FILLER)
+    names = [UNITS.get(word, UNITS.get(word.lower(), word.lower())) for word in words]
+    return frozenset(name for whole in names for name in _SPEEDS.get(whole, (whole,))) - _FILLER
 
 
 def units_agree(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
@@ -44,7 +45,6 @@ def units_agree(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
     if powers[0] and powers[1] and powers[0] != powers[1]:
         return False
     first, second = canonical_units(left), canonical_units(right)
-    if not first or not second or first & second:
-        return True
     known = frozenset(UNITS.values())
-    return not (first & known and second & known)
+    first, second = first & known, second & known
+    return first <= second or second <= first

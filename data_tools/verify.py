@@ -35,11 +35,15 @@ _LETTER = re.compile(r"\(?\s*([A-J])\s*\)?\.?")
 _OPTION = re.compile(r"\(\s*([A-J])\s*\)|(?<![A-Za-z\\])([A-J])\s*(?:[).:]|\s[A-Za-z]{2,})")
 _GOLD_OPTION = re.compile(r"\(\s*([A-J])\s*\)\s*\S")
 _STATED_OPTION = re.compile(
-    r"\(\s*([A-J])\s*\)|(?:[Oo]ption|[Cc]hoice|[Aa]nswer(?: is)?)[:\s]*\**\s*([A-J])(?![A-Za-z])|^\**([A-J])[).]"
+    r"\(\s*([A-J])\s*\)|(?:[Oo]ption|[Cc]hoice|[Aa]nswer)(?: is)?[:\s]*\**\s*([A-J])(?![A-Za-z])|^\**([A-J])[).]"
 )
+_OPTION_WORD = re.compile(r"\b(?:option|choice|answer)\b", re.IGNORECASE)
+_ARTICLE = re.compile(r"(?:an?|the)\s+(?=[a-z]{3})")
 _BASED = re.compile(r"((?=\w*\d)[0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\w))\s*")
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
+_SMALL_WITH_COMMA = re.compile(r"-?0,\d\d")
+_WRAPPED = re.compile(r"\([^()]*\)")
 _LOOSE = re.compile(r"\\(?:text|mathrm)(?![A-Za-z])|[{}\s$]|\\[,;:! ]")
 
 
@@ -132,7 +136,7 @@ def _agree(left: str, right: str) -> str:
             return "same number"
         if "," not in left + right:
             return ""
-    if left.lower() == right.lower() and len(left) > 1:
+    if len(left) > 1 and _without_article(left) == _without_article(right):
         return "same text"
     letter = _LETTER.fullmatch(right)
     if not letter and len(right) > 3 and (stated := _GOLD_OPTION.match(right)) and _LETTER.fullmatch(left):
@@ -160,7 +164,7 @@ def _choice(text: str) -> str:
 def _last_option(prediction: str) -> str:
     """Return the option letter that a longer output ends with; an empty text for a bare answer or a box."""
     tail = prediction[-400:]
-    if len(prediction) < 20 or "\\box" in tail:
+    if "\\box" in tail or (len(prediction) < 20 and not _OPTION_WORD.search(tail)):
         return ""
     found = _STATED_OPTION.findall(tail)
     return "".join(found[-1]) if found else ""
@@ -184,8 +188,10 @@ def _agree_readings(left: str, right: str) -> str:
         for theirs in readings(right):
             if _is_decimal_comma(left, ours) and not _is_decimal_comma(right, theirs) and "." not in right:
                 continue
-            if _is_decimal_comma(right, theirs) and not _is_decimal_comma(left, ours) and "." not in left:
-                continue
+            if _is_decimal_comma(right, theirs) and not (
+                _is_decimal_comma(left, ours) or ("." in left and _SMALL_WITH_COMMA.match(right))
+            ):
+                continue  # a gold "2,3" is a list
             try:
                 reason = _agree_parsed(ours, theirs)
             except (LatexError, Undefined, TooLarge) as error:
@@ -210,7 +216,12 @@ def _is_decimal_comma(text: str, reading: str) -> bool:
 
 
 def _loose(text: str) -> str:
-    return _LOOSE.sub("", text).lower()
+    loose = _LOOSE.sub("", text).lower()
+    return loose[1:-1].rstrip(".") if _WRAPPED.fullmatch(loose) else loose
+
+
+def _without_article(text: str) -> str:
+    return _ARTICLE.sub("", text.lower(), count=1) if _ARTICLE.match(text.lower()) else text.lower()
 
 
 def _agree_parsed(left: str, right: str) -> str:

@@ -31,6 +31,10 @@ from data_tools.answers import MAX_CHARS, candidates, last_number, readings
         ("答案：每份应该是 (\\frac{2}{5}) 吨。", "(\\frac{2}{5})"),
         ('```json\n{"steps": [1, 2], "answer": "x > 5"}\n```', "x > 5"),
         ('{"answer": [-1, -2, 4]}', "[-1, -2, 4]"),
+        ("so $x = -\\boxed{5}$", "-5"),
+        ("- \\boxed{5}", "5"),
+        ("3-\\boxed{5}", "5"),
+        ("**12**", "12"),
     ],
 )
 def test_the_likeliest_candidate(text, answer):

@@ -10,6 +10,7 @@ from data_tools.budget import renew_budget
 from data_tools.functions import TooLarge, Undefined
 from data_tools.latex import parse
 from data_tools.probing import Evaluation, close, number, points, same_values, symbols
+from data_tools.verify import verify
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +90,24 @@ def test_points_are_the_same_every_time_and_of_both_signs():
     assert close(1 + 1e-12j, 1)
     assert not close(10**20, 10**20 + 1)
     assert Evaluation({"x": 2}).value(parse("x^3").node) == 8
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("\\frac{\\sqrt{7}}{3^{1999}}", "\\frac{\\sqrt{5}}{3^{1999}}"),
+        ("\\pi\\cdot10^{-40}", "2\\pi\\cdot10^{-40}"),
+        ("1-\\cos\\frac{\\pi}{2^{98}}", "2-2\\cos\\frac{\\pi}{2^{98}}"),
+        ("\\sqrt3-\\sqrt2", "\\sqrt3-\\sqrt3"),
+        ("\\lfloor\\sqrt{n-1}\\rfloor", "\\lfloor\\sqrt{n-2}\\rfloor"),
+    ],
+)
+def test_values_lost_to_rounding_or_underflow_are_never_equal(left, right):
+    assert not verify(left, right).correct
+    assert verify(left, left).correct
+
+
+def test_rounding_noise_is_zero():
+    assert verify("\\sqrt6-\\sqrt2\\sqrt3", "0").correct
+    assert verify("\\sin\\pi", "0").correct
+    assert not verify("10^{-20}\\pi", "0").correct
