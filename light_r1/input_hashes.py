@@ -51,7 +51,7 @@ def input_hashes(
             hashes[f"evaluate.benchmarks.{name}"] = source_hash(recipe, source, cache=cache)
     for name, file in stage.files(spec, recipe).items():
         hashes[name] = file_hash(file, cache=cache)
-    from_start = stage.uses_model(spec) and _starts_from_the_model(spec)
+    from_start = stage.uses_model(spec) and starts_from_the_model(spec)
     folder = spec.model.name_or_path
     if from_start and folder is not None and Path(folder).is_dir():
         hashes[_START] = model_folder_hash(folder)
@@ -60,7 +60,8 @@ def input_hashes(
     return hashes
 
 
-def _starts_from_the_model(spec: StageSpec) -> bool:
+def starts_from_the_model(spec: StageSpec) -> bool:
+    """Return whether a stage reads the recipe's `model`, rather than only what earlier stages made."""
     return not spec.inputs or _START in (*spec.inputs, spec.options.get("base"))
 
 

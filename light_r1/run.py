@@ -20,7 +20,8 @@ from light_r1.check import load_checked
 from light_r1.checkpoints import prune_checkpoints, set_torn_aside
 from light_r1.console import attempt_log, console, quiet_libraries
 from light_r1.decision import Decision, decide
-from light_r1.errors import LightR1Error, RunDirError
+from light_r1.errors import LightR1Error, RecipeError, RunDirError
+from light_r1.hub import hub_problems
 from light_r1.input_hashes import input_hashes, stages_needed
 from light_r1.manifest import Manifest, describe_outputs, git_commit, package_versions
 from light_r1.outcome import duration, outcome_text
@@ -119,6 +120,7 @@ class Run:
 
     def walk(self, names: set[str]) -> None:
         """Run the named stages in order; the others have to be done where they are needed."""
+        self._require_hub(names)
         if self.ranks.is_main:
             self.dir.write_recipe(self.recipe.path.read_text(encoding="utf-8"), resolved(self.recipe))
         did_something = False
@@ -145,6 +147,13 @@ class Run:
             from light_r1.report import table_text
 
             log.info("\n%s", table_text(self.dir.root))
+
+    def _require_hub(self, names: set[str]) -> None:
+        """Refuse to start what will stop at a model or data set that cannot be had."""
+        todo = [s for s in self.recipe.stages if s.name in names and not self.dir.stage(s.name).manifest_json.exists()]
+        problems = self.ranks.agree(hub_problems(self.recipe, todo) if self.ranks.is_main else [])
+        if problems:
+            raise RecipeError(problems)
 
     def plan(self, spec: StageSpec) -> Planned:
         """Decide what is to be done with a stage; rank 0's decision holds."""

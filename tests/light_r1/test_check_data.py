@@ -148,7 +148,10 @@ BROKEN = """def rows(*, n: int = 3):
 @pytest.mark.parametrize(
     ("generator", "says"),
     [
-        ("broken_rows:rows", "data.x: broken_rows:rows failed in broken_rows.py:3: ZeroDivisionError: division by zero"),
+        (
+            "broken_rows:rows",
+            "data.x: broken_rows:rows failed in broken_rows.py:3: ZeroDivisionError: division by zero",
+        ),
         ("broken_rows:row", "data.x.generator: broken_rows:row cannot be found"),
         ("borken_rows:rows", "data.x.generator: borken_rows:rows cannot be found: no module named borken_rows"),
     ],

@@ -111,8 +111,7 @@ def test_a_reader_that_has_gone_is_no_error():
 def test_the_installed_command_finds_modules_where_it_is_started(tmp_path):
     (tmp_path / "own_rows.py").write_text("def rows():\n    yield {'problem': '1 + 1?', 'answer': '2'}\n")
     (tmp_path / "own.yaml").write_text(
-        "data: {x: {generator: 'own_rows:rows'}}\n"
-        "stages: [{name: c, type: data, data: x, steps: [{tool: dedup}]}]\n"
+        "data: {x: {generator: 'own_rows:rows'}}\nstages: [{name: c, type: data, data: x, steps: [{tool: dedup}]}]\n"
     )
     command = [str(Path(sys.executable).with_name("light-r1")), "check", "own.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
