@@ -34,6 +34,11 @@ def length(completion_ids, **_):
     return [float(len(ids)) for ids in completion_ids]
 
 
+def rarely(completion_ids, **_):
+    """Equal for many groups, so that some are replaced."""
+    return [float(sum(ids) % 9 == 0) for ids in completion_ids]
+
+
 def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
     tokenizer = character_tokenizer("chatml", think_special=True)
     common = {
@@ -64,9 +69,20 @@ def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
             model, SemiOnPolicyDPOConfig(str(folder), loss_type="nca_pair", max_length=256, **common), pairs, **extra
         )
     else:
-        args = StagedGRPOConfig(str(folder), num_generations=4, max_completion_length=16, loss_type="dapo", **common)
-        trainer = StagedGRPOTrainer(model, [length], args, ROWS, **extra)
+        chosen = {"pass_rate_window": [0.1, 0.9], "dynamic_sampling": 3} if kind == "grpo-chosen" else {}
+        args = StagedGRPOConfig(
+            str(folder), num_generations=4, max_completion_length=16, loss_type="dapo", **common, **chosen
+        )
+        rows = [{**row, "pass_rate": 1.0 if row["difficulty"] % 3 == 0 else None} for row in ROWS]
+        trainer = StagedGRPOTrainer(model, [rarely if chosen else length], args, rows, **extra)
     trainer.train()
+    if kind == "grpo-chosen":
+        history = trainer.state.log_history
+        assert max(event.get("sampled/extra_rounds", 0) for event in history) > 0, "no group was replaced"
+        torch.save(
+            {"queue": trainer.queue.state_dict(), "sampled": [event.get("sampled/completions") for event in history]},
+            folder / f"chosen_{trainer.accelerator.process_index}.pt",
+        )
     assert trainer.accelerator.num_processes == processes, "the processes did not find each other"
     if trainer.accelerator.is_main_process:
         weights = {

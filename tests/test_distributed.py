@@ -33,7 +33,7 @@ def step(folder: Path, kind: str, how: str, processes: int) -> dict[str, torch.T
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["full", "lora"])
-@pytest.mark.parametrize("kind", ["sft", "dpo", "grpo"])
+@pytest.mark.parametrize("kind", ["sft", "dpo", "grpo", "grpo-chosen"])
 def test_two_processes_take_the_step_of_one(tmp_path, kind, how):
     one = step(tmp_path / "one", kind, how, 1)
     two = step(tmp_path / "two", kind, how, 2)
@@ -48,3 +48,8 @@ def test_two_processes_take_the_step_of_one(tmp_path, kind, how):
         elif "lora_B" in name:
             moved = max(moved, float(value.abs().max()))
     assert moved > 1e-4, "nothing was learned, so equality says nothing"
+    if kind == "grpo-chosen":
+        alone, *ranks = (
+            torch.load(tmp_path / name) for name in ("one/chosen_0.pt", "two/chosen_0.pt", "two/chosen_1.pt")
+        )
+        assert all(rank == alone for rank in ranks), "the ranks chose other prompts"
