@@ -238,13 +238,21 @@ def _guarded(function: Command, args: argparse.Namespace) -> int:
         rank = "" if _is_main() else f"[rank {os.environ['RANK']}] "
         print(f"{rank}{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # Whoever read our output (`| head`) has gone; keep the interpreter from writing to it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        from light_r1.failures import disk_trouble
+
+        told = disk_trouble(error, Path.cwd())
+        if not told:
+            raise
+        print(told, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
 
 
 def _is_main() -> bool:

@@ -22,7 +22,7 @@ from light_r1.fingerprint import INERT
 from light_r1.layers import shown
 from light_r1.ranks import Ranks
 from light_r1.run import Run, selected
-from light_r1.run_dir import RunDir, readable_bytes
+from light_r1.run_dir import RunDir, existing_folder, readable_bytes
 from light_r1.specs import Recipe, StageSpec
 from light_r1.stages.base import Artifact
 
@@ -171,18 +171,10 @@ def _warnings(plan: Plan) -> Iterator[str]:
                 f"{stage.stage.name}: {readable_bytes(need)} per process do not fit {device.name} "
                 f"with {_processes(plan)}; {enough}, LoRA or offloading would"
             )
-    peak, free = _disk_peak(plan), shutil.disk_usage(_existing(Path(plan.recipe.output_dir))).free
+    peak, free = _disk_peak(plan), shutil.disk_usage(existing_folder(Path(plan.recipe.output_dir))).free
     if peak > free:
         needed, there = readable_bytes(peak), readable_bytes(free)
         yield f"disk: up to {needed} are needed, {there} are free in {plan.recipe.output_dir}"
-
-
-def _existing(path: Path) -> Path:
-    """Return the nearest folder above that exists."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _disk_peak(plan: Plan) -> float:

@@ -21,6 +21,7 @@ from light_r1.checkpoints import prune_checkpoints, set_torn_aside
 from light_r1.console import attempt_log, console, quiet_libraries
 from light_r1.decision import Decision, decide
 from light_r1.errors import LightR1Error, RecipeError, RunDirError
+from light_r1.failures import explained
 from light_r1.hub import hub_problems
 from light_r1.input_hashes import input_hashes, stages_needed
 from light_r1.manifest import Manifest, describe_outputs, git_commit, package_versions
@@ -179,8 +180,13 @@ class Run:
         inputs = {name: self.artifacts[name] for name in self._stages_needed(spec)}
         job = StageJob(spec, self.recipe, inputs, folder, self.ranks, decision.checkpoint)
         began, started = time.perf_counter(), now()
-        with attempt_log(folder, self.ranks), quiet_libraries():
-            result = planned.stage.run(job)
+        try:
+            with attempt_log(folder, self.ranks), quiet_libraries():
+                result = planned.stage.run(job)
+        except Exception as error:
+            if told := explained(error, spec, self.recipe, folder.attempts):
+                raise told from error
+            raise
         self.ranks.barrier()
         if self.ranks.is_main:
             seconds = time.perf_counter() - began

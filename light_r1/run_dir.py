@@ -228,6 +228,14 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
+def existing_folder(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def readable_bytes(size: float) -> str:
     """Return a size in words, `1.5 GB` (powers of 1000)."""
     for unit in ("bytes", "kB", "MB", "GB"):
