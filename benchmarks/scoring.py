@@ -5,6 +5,8 @@ TRL's log-prob head on the same tensors that TRL's GRPO trainer makes; ours goes
 alternate between the two, each with other lengths. Times are CPU seconds of this process, which other work on the
 machine hardly changes.
 
+The result goes to `benchmarks/results/scoring.json`.
+
     OMP_NUM_THREADS=1 python -m benchmarks.scoring --rounds 7
     OMP_NUM_THREADS=1 python -m benchmarks.scoring --group 2 --prompts 4     # pairs, as in DPO
 """
@@ -12,9 +14,7 @@ machine hardly changes.
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
+from benchmarks.measure import HEAD, Comparison, write
 from light_r1.trainers.packing import pack_rows
 from light_r1.trainers.scoring import SharedPrefixModel
 
@@ -106,15 +107,26 @@ def main() -> None:
                 times[name] += [pair]
     parameters = sum(p.numel() for p in theirs.parameters()) / 1e6
     print(f"{parameters:.2f}M parameters, {options.skew} lengths, {torch.get_num_threads()} threads")
-    print(f"{options.prompts} x {options.group} rows, tokens encoded: TRL {slots[0]}, ours {slots[1]}")
+    print(f"{options.prompts} x {options.group} rows, tokens encoded: TRL {slots[0]}, ours {slots[1]}\n{HEAD}")
+    settings = {
+        "prompts": options.prompts,
+        "group": options.group,
+        "skew": options.skew,
+        "parameters_m": parameters,
+        "tokens_encoded": {"theirs": slots[0], "ours": slots[1]},
+    }
     for name, pairs in times.items():
-        ratios = sorted(a / b for a, b in pairs)
-        print(
-            f"{name:17s} TRL {statistics.median(a for a, _ in pairs):.3f} s  ours "
-            f"{statistics.median(b for _, b in pairs):.3f} s  ratio median {statistics.median(ratios):.2f} "
-            f"(min {ratios[0]:.2f}, max {ratios[-1]:.2f}, n={len(ratios)})"
+        comparison = Comparison(
+            f"Scoring {options.prompts} x {options.group}, {options.skew}, {name}",
+            "batches/s",
+            [1 / a for a, _ in pairs],
+            [1 / b for _, b in pairs],
+            "more",
+            worst,
+            settings,
         )
-    print(json.dumps({"largest_difference": worst}))
+        print(comparison.line())
+        write("scoring", [comparison])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ class SFTStage(Stage):
         args = config_for(job, CurriculumSFTConfig)
         assert job.spec.data is not None
         dataset = training_dataset(job, job.spec.data, args.difficulty_column)
-        held_out = training_dataset(job, job.spec.eval_data, args.difficulty_column) if job.spec.eval_data else None
+        held_out = None
+        if job.spec.eval_data:
+            held_out = training_dataset(job, job.spec.eval_data, args.difficulty_column, "answer")
         trainer = CurriculumSFTTrainer(
             policy.model,
             args,

@@ -32,6 +32,7 @@ from trl import SFTConfig, SFTTrainer
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
 from light_r1.models import show_tied_heads_bias
+from light_r1.trainers.accuracy import sampled_accuracy
 from light_r1.trainers.buckets import CollatorWithDifficulty, DifficultyBuckets
 from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, Order, pack_best_fit, pack_in_order
 from light_r1.trainers.overlength import drop_report
@@ -60,6 +61,9 @@ class CurriculumSFTConfig(SFTConfig):
             like difficulty too: turn it off for small batches at high learning rates.
         schedule_epochs: Epochs that the learning-rate schedule spans; `num_train_epochs` if `None`.
         stop_after_epochs: Epochs that are trained; `num_train_epochs` if `None`.
+        eval_samples: Samples of each held-out problem (a row with `problem` and `answer`) at every evaluation. Their
+            accuracy is logged as `eval_accuracy`, by which `metric_for_best_model="accuracy"` selects checkpoints.
+        eval_max_tokens: Longest of these samples; needed with `eval_samples`.
     """
 
     packing: bool | Literal["auto"] = field(default="auto", metadata={"help": "True, False, or `auto`."})
@@ -77,9 +81,17 @@ class CurriculumSFTConfig(SFTConfig):
     batch_by_length: bool = field(default=True, metadata={"help": "Put rows of like length into one batch."})
     schedule_epochs: float | None = field(default=None, metadata={"help": "Epochs that the LR schedule spans."})
     stop_after_epochs: float | None = field(default=None, metadata={"help": "Epochs that are trained."})
+    eval_samples: int = field(default=0, metadata={"help": "Samples of each held-out problem at every evaluation."})
+    eval_max_tokens: int | None = field(default=None, metadata={"help": "Longest of these samples."})
 
     def __post_init__(self) -> None:
-        """Resolve the epochs; `packing` is resolved by the trainer, which knows the model's attention."""
+        """Resolve the epochs; `packing` is resolved by the trainer, which knows the model's attention.
+
+        Raises:
+            StageError: The samples of evaluations have no length.
+        """
+        if self.eval_samples and self.eval_max_tokens is None:
+            raise StageError("eval_samples needs eval_max_tokens, the longest completion that is sampled.")
         if self.stop_after_epochs is not None:
             self.num_train_epochs = self.stop_after_epochs
         super().__post_init__()
@@ -135,6 +147,7 @@ class CurriculumSFTTrainer(SFTTrainer):
         self.dropped: list[dict[str, Any]] = []
         if args.packing == "auto":
             args.packing = _has_varlen_kernel(model, args)
+        self._questions = _questions(eval_dataset) if args.eval_samples else []
         self._keeps_order = args.order != "random"
         super().__init__(
             model=model,
@@ -184,6 +197,25 @@ class CurriculumSFTTrainer(SFTTrainer):
             for key, value in self.buckets.metrics(sums).items():
                 self._metrics["train" if self.model.training else "eval"][key].append(value)
         return result
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Evaluate as TRL does, and by samples of the held-out problems where `eval_samples` asks for them."""
+        metrics = super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self._questions:
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                raise StageError("eval_samples needs the whole model in each process; evaluate checkpoints instead.")
+            found = sampled_accuracy(
+                self.accelerator.unwrap_model(self.model),
+                self.chat,
+                self._questions,
+                self.accelerator,
+                n=self.args.eval_samples,
+                max_tokens=self.args.eval_max_tokens,
+                batch_size=self.args.eval_samples * self.args.eval_batch_size,
+            )
+            metrics[f"{metric_key_prefix}_accuracy"] = found
+            self.log({f"{metric_key_prefix}_accuracy": found})
+        return metrics
 
     def _keep_scores(self, module: torch.nn.Module, inputs: Any, outputs: Any) -> None:
         # Asking the parent for its outputs would cost a second forward pass.
@@ -276,6 +308,13 @@ class CurriculumSFTTrainer(SFTTrainer):
         if self.args.schedule_epochs is not None:
             num_training_steps = round(num_training_steps * self.args.schedule_epochs / self.args.num_train_epochs)
         return super().create_scheduler(num_training_steps, optimizer)
+
+
+def _questions(eval_dataset: Dataset | dict[str, Dataset] | None) -> list[dict[str, Any]]:
+    """Return the held-out rows as they came; rendering leaves only token ids of them."""
+    if eval_dataset is None or isinstance(eval_dataset, dict):
+        raise DataError("eval_samples needs one eval_dataset, with problem and answer.")
+    return [dict(row) for row in eval_dataset]
 
 
 def _curriculum(args: CurriculumSFTConfig, order: Order | None = None) -> Curriculum:
