@@ -33,9 +33,10 @@ _ANSWER_FORM = (
     r"|radical form|simplest radical form)"
 )
 _INSTRUCTION = re.compile(
-    r"(?:(?<=[.!?\n])|^|(?<=\$)|(?<=\\\]))\s*(?:"
+    r"(?:(?<=[.!?\n:)\]$])|^|(?-i:(?=\s[A-Z])))\s*(?:"
     r"(?:please\s+)?(?:solve|answer|consider)(?: carefully)? the following(?: maths?| mathematics?)? "
     r"(?:problem|question)\b(?: carefully| step by step| efficiently and clearly)?\s*[.:]"
+    r"|(?:please\s+)?(?:solve|answer|consider) the (?:problem|question|exercise) below\s*[.:]"
     r"|(?:please\s+)?show (?:all )?(?:of )?your (?:work|working|steps)[^.\n]{0,40}\."
     r"|(?:please\s+|let'?s\s+)?(?:reason|think) step[- ]by[- ]step(?:[^.\n]|\.(?=\w))*?(?:\.|$)"
     r"|(?:please\s+)?(?:put|place|write|give|return|output|present|box|enclose)\b[^.\n]{0,60}?(?:within|in|inside)\s*"

@@ -48,6 +48,12 @@ def read_number_words(tokens: list[Any], make: Callable[[str, Any], Any]) -> lis
     return found
 
 
+def _is_end_of_number(behind: list[Any]) -> bool:
+    """Whether `and` ties to what follows, as in `two hundred and five`; not in `one hundred and two hundred`."""
+    texts = [token.text for token in behind]
+    return bool(texts) and (texts[0] in _UNITS or texts[0] in _TENS) and not (len(texts) > 1 and texts[1] in _SCALES)
+
+
 def _cardinal(tokens: list[Any], start: int) -> tuple[int, int]:
     """Return the value of the number words from a position on, and how many tokens they take (0: none)."""
     total = current = 0
@@ -55,6 +61,9 @@ def _cardinal(tokens: list[Any], start: int) -> tuple[int, int]:
     last = 0
     while position < len(tokens):
         word = tokens[position].text
+        if word == "and" and last >= 100 and _is_end_of_number(tokens[position + 1 : position + 3]):
+            position += 1
+            continue
         if tokens[position].kind != "word":
             joined = word == "-" and 20 <= last <= 90 and position + 1 < len(tokens)
             if joined and 0 < _UNITS.get(tokens[position + 1].text, 0) < 10:

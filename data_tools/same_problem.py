@@ -32,7 +32,8 @@ _OPERATORS = """
     hundred thousand million billion trillion monday tuesday wednesday thursday friday saturday sunday january february
     march april may june july august september october november december
 """
-OPERATOR_WORDS = frozenset(_OPERATORS.split())
+_AXES = [f"{name}-{what}" for name in "xyz" for what in ("axis", "axes", "intercept", "intercepts", "coordinate")]
+OPERATOR_WORDS = frozenset([*_OPERATORS.split(), *_AXES, "weekdays", "weekends"])
 _LIGHT_WORDS = "a is are was as in on at by for to be of it this these which where when if so from has had will"
 _LIGHT = frozenset(_LIGHT_WORDS.split())
 _OTHER_WORDS = 0.08  # most words without a counterpart, as a share of the tokens

@@ -30,6 +30,10 @@ _WRAPPER = re.compile(
 )
 _THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:(?:,|\{,\}|\\,|\\!,|,\\!)\d{3})+)(?![\d])")
 _SHORT_FRACTION = re.compile(r"\\([dtc]?frac)\s*(\d)\s*(\d)(?!\d)")
+_NUMBER_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}")
+_CHARACTERS = str.maketrans(
+    {"°": r"^\circ ", "²": "^2", "³": "^3", "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "½": " 1/2 ", "¼": " 1/4 "}
+)
 _SPELLING = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
     "neq": "ne", "times": "cdot", "ast": "cdot", "ldots": "dots", "cdots": "dots", "dotsc": "dots", "dotsb": "dots",
@@ -46,26 +50,26 @@ _GREEK = frozenset(_GREEK_NAMES.split())
 _MONEY = re.compile(r"\$(?=\d[\d,.]*%?(?:[^$\\]*?\b[A-Za-z]{2,}\s+[A-Za-z]{2,}|[.?!]?\s*$))")
 _TOKEN = re.compile(
     r"(?P<math>\$\$?|\\[()\[\]])|\\(?P<command>[A-Za-z]+)|\\(?P<escaped>[{}%$#_|])|(?P<number>\d+(?:\.\d+)?|\.\d+)"
-    r"|(?P<letters>[A-Za-z]+(?:[’'][a-z]+)?)|(?P<other>[^\s\w]|_|\w)"
+    r"|(?P<axis>[a-z]-(?:axis|axes|intercepts?|coordinates?)\b)|(?P<letters>[A-Za-z]+(?:[’'][a-z]+)?)|(?P<other>[^\s\w]|_|\w)"
 )
 _SAID_NOTHING = frozenset(",.?:;'\"`*#“”’‘!$")
 _STOP_WORDS = "the an please then that also given we have there exactly numerical its now here"
 _STOP = frozenset(_STOP_WORDS.split())
 _PHRASES = (
     (re.compile(r"\b(positive integer|positive whole number)(s?)\b"), r"natural number\2"),
-    (re.compile(r"\b(?:find|determine|compute|calculate|what is|what's) the number of\b"), "how many"),
     (re.compile(r"\b(?:determine|compute|calculate|evaluate|what (?:is|are)|what's|(?:figure|work) out)\b"), "find"),
+    (re.compile(r"\bfind the number of\b"), "how many"),
     (re.compile(r"\b(?:assume|suppose|consider)(?: that)?\b"), "let"),
     (re.compile(r"\b(?:so|such) that\b"), "such that"),
-    (re.compile(r"\b(?:greatest|biggest|maximal|largest possible)\b"), "largest"),
-    (re.compile(r"\b(?:least|minimal|smallest possible)\b(?! (?:common|\d|one|two|three|four|five|six))"), "smallest"),
+    (re.compile(r"\b(?:greatest|biggest|maximal|largest)\b(?: possible\b)?"), "largest"),
+    (re.compile(r"\b(?:(?<!at )least(?! common)|minimal|smallest)\b(?: possible\b)?"), "smallest"),
     (re.compile(r"\b(?:give|write|state|represent)\b"), "express"),
     (re.compile(r"\b(?:is equal to|equals)\b"), "equal"),
     (re.compile(r"\b(?:in total|altogether|in all)\b"), "total"),
     (re.compile(r"\breals\b"), "real numbers"),
 )  # fmt: skip
 _PHRASE_HINT = re.compile(
-    r"positive|number|determine|compute|calculate|evaluate|what|figure|work|assume|suppose|consider|that|est\b|mal|"
+    r"positive|number|determine|compute|calculate|evaluate|what|figure|work|assume|suppose|consider|that|st\b|mal|"
     r"give|write|state|represent|equal|total|altogether|in all|reals"
 )
 
@@ -149,10 +153,12 @@ def signature(problem: str) -> Signature:
 
 
 def normalize_latex(text: str) -> str:
-    r"""Return a text with one spelling of LaTeX: no spacing, `\frac 1 2` for `\frac12`, 1000 for 1,000."""
+    r"""Return a text with one spelling of LaTeX: no spacing, `1/2` for `\frac12`, 1000 for 1,000."""
+    if not text.isascii():
+        text = text.translate(_CHARACTERS)
     text = _WRAPPER.sub(" ", _UNSEEN.sub(" ", _MONEY.sub(" ", text)))
     text = _THOUSANDS.sub(lambda match: match[1] + re.sub(r"\D", "", match[2]), text)
-    return _SHORT_FRACTION.sub(r"\\\1 \2 \3", text)
+    return _NUMBER_FRACTION.sub(r" \1/\2 ", _SHORT_FRACTION.sub(r"\\\1{\2}{\3}", text))
 
 
 def tokenize(text: str) -> list[Token]:
@@ -173,10 +179,12 @@ def _raw_tokens(text: str) -> list[Token]:
         elif group == "command":
             spelled = _SPELLING.get(value, value)
             tokens.append(Token(spelled, "variable" if spelled in _GREEK else "command"))
+        elif group == "axis":
+            tokens.append(Token(value, "word"))
         elif group == "letters":
             tokens.append(_letters(value, in_math))
         elif group == "escaped":
-            tokens.append(Token({"|": "|"}.get(value, f"\\{value}"), "symbol"))
+            tokens.append(Token(value if value in "|%" else f"\\{value}", "symbol"))
         elif value not in _SAID_NOTHING or (value == "!" and in_math) or value == "*":
             tokens.append(Token(_symbol(value), "symbol"))
     return tokens
@@ -187,6 +195,8 @@ def _letters(value: str, in_math: bool) -> Token:
         return Token(value, "variable")
     if in_math and len(value) <= 4:
         return Token(value, "run")
+    if value == "percent":
+        return Token("%", "symbol")
     return Token(value.lower().replace("’", "'"), "word", name=value[0].isupper() and not value[1:].isupper())
 
 

@@ -43,3 +43,18 @@ def test_a_text_that_is_only_a_figure_stays():
 def test_figure_numbers():
     assert figure_numbers('Find it. [asy] label("$45^{\\circ}$", (-1,0.5)); [/asy] 7') == ("-1", "0.5", "45")
     assert figure_numbers("Find 7.") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Find $x$. (Give it in metres.) Show your work.",
+        "If $a=b$ then $a$ equals Please reason step by step, and put your final answer within \\boxed{}.",
+        "The sum of all roots is: Express your answer as an integer.",
+        "Answer the question below. Find $x$.",
+    ],
+)
+def test_instructions_go_wherever_a_sentence_may_begin(text):
+    cleaned = clean_text(text)
+    assert not any(word in cleaned for word in ("Show", "reason", "Express", "Answer", "boxed"))
+    assert any(word in cleaned for word in ("Find", "equals", "roots"))

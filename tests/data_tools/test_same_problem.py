@@ -72,3 +72,10 @@ def test_labelled_pairs():
     right = found.count((True, True))
     assert right / (right + found.count((False, True))) >= 0.98
     assert right / (right + found.count((True, False))) >= 0.95
+
+
+def test_another_axis_is_another_problem():
+    text = "Find where the graph of $y = 3k + 5$ crosses the x-axis, and its slope there."
+    renamed = text.replace("$y = 3k", "$q = 3p")
+    assert same_problem(signature(text), signature(renamed))
+    assert not same_problem(signature(text), signature(renamed.replace("x-axis", "y-axis")))
