@@ -251,7 +251,7 @@ def _guarded(function: Command, args: argparse.Namespace) -> int:
         print(told, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
 
 

@@ -56,8 +56,10 @@ def attempt_log(folder: StageDir, ranks: Ranks) -> Iterator[None]:
     ours.addHandler(handler)
     try:
         yield
-    except BaseException:
-        ours.exception("%s failed", folder.name)
+    except BaseException as error:
+        # Not through the loggers: the console would show every traceback twice.
+        place = (ours.name, logging.ERROR, __file__, 0)
+        handler.handle(ours.makeRecord(*place, f"{folder.name} failed", (), (type(error), error, error.__traceback__)))
         raise
     finally:
         ours.removeHandler(handler)

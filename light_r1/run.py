@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from light_r1.check import load_checked
-from light_r1.checkpoints import prune_checkpoints, set_torn_aside
+from light_r1.checkpoints import last_checkpoint, prune_checkpoints, set_torn_aside, step_of
 from light_r1.console import attempt_log, console, quiet_libraries
 from light_r1.decision import Decision, decide
 from light_r1.errors import LightR1Error, RecipeError, RunDirError
@@ -183,6 +183,9 @@ class Run:
         try:
             with attempt_log(folder, self.ranks), quiet_libraries():
                 result = planned.stage.run(job)
+        except KeyboardInterrupt:
+            log.info("%s: interrupted; the same command goes on %s", spec.name, _left_at(folder))
+            raise
         except Exception as error:
             if told := explained(error, spec, self.recipe, folder.attempts):
                 raise told from error
@@ -272,6 +275,13 @@ def _defaults(config_class: str) -> dict[str, int]:
     fields = table(config_class).fields
     names = ("per_device_train_batch_size", "gradient_accumulation_steps")
     return {name: int(fields[name].default) for name in names if name in fields}
+
+
+def _left_at(folder: StageDir) -> str:
+    checkpoint = last_checkpoint(folder.checkpoints)
+    if checkpoint is not None:
+        return f"from its checkpoint at step {step_of(checkpoint)}"
+    return "after the responses that it has sampled" if any(folder.path.glob("rollouts*")) else "from its start"
 
 
 def _release() -> None:

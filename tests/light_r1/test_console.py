@@ -25,10 +25,11 @@ def test_rank_0_tells_and_the_others_warn_with_their_number(capsys):
     assert not capsys.readouterr().out
 
 
-def test_an_attempt_keeps_the_traceback_of_what_ended_it(tmp_path):
+def test_an_attempt_keeps_the_traceback_of_what_ended_it_and_the_console_does_not(tmp_path, capsys):
     folder = RunDir(tmp_path).stage("sft")
-    with pytest.raises(KeyError), attempt_log(folder, Ranks()):
+    with console(Ranks()), pytest.raises(KeyError), attempt_log(folder, Ranks()):
         raise KeyError("lost")
+    assert "Traceback" not in "".join(capsys.readouterr())
     text = (folder.path / "attempts/1/log.txt").read_text()
     assert "sft failed" in text and "KeyError: 'lost'" in text
 

@@ -119,3 +119,19 @@ def test_an_output_dir_that_is_a_file_is_one_sentence_not_a_traceback(recipe, tm
     assert "rows.jsonl" in done.stderr
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_stage_says_where_it_goes_on(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def stopped(path, rows):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("light_r1.stages.data.write_rows", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, only="clean")
+    assert "clean: interrupted; the same command goes on from its start" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    run_recipe(recipe, only="clean")
+    assert "clean: done" in capsys.readouterr().out
