@@ -7,8 +7,8 @@ machine hardly changes.
 
 The result goes to `benchmarks/results/scoring.json`.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.scoring --rounds 7
-    OMP_NUM_THREADS=1 python -m benchmarks.scoring --group 2 --prompts 4     # pairs, as in DPO
+    python -m benchmarks.scoring --rounds 7
+    python -m benchmarks.scoring --group 2 --prompts 4     # pairs, as in DPO
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--vocab", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=1, help="more than one wait for each other on a busy machine")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=options.vocab,

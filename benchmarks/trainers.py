@@ -1,6 +1,6 @@
 """Our trainers and sampler beside plain TRL and transformers: the same rows, model, batch and threads, in one run.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.trainers [sft] [dpo] [sampling] [overhead] --rounds 5
+    python -m benchmarks.trainers [sft] [dpo] [sampling] [overhead] --rounds 5
 
 Both sides alternate in every round; the table shows the median of the rounds' ratios with its range. What both sides
 compute is compared in the same run. Scoring alone is measured by `benchmarks/scoring.py`. The result goes to
@@ -289,7 +289,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1, help="more than one wait for each other on a busy machine")
     options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
     print(f"{torch.get_num_threads()} threads, hidden {options.hidden}, {options.layers} layers\n{HEAD}")
     for part in options.parts:
         comparison = PARTS[part](options)

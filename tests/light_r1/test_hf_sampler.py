@@ -92,3 +92,23 @@ def test_training_mode_is_given_back(tiny_model, tokenizer):
     tiny_model.train()
     sampler(tiny_model, tokenizer, 4).sample(requests(1), SamplingParams(2, temperature=1.0))
     assert tiny_model.training
+
+
+def test_prompts_are_encoded_once_and_finished_rows_make_room(tiny_model, tokenizer):
+    asked = requests(30)
+    calls: list[tuple[int, int]] = []
+    hook = tiny_model.register_forward_pre_hook(
+        lambda _, args, inputs: calls.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    found = sampler(tiny_model, tokenizer, 32).sample(asked, SamplingParams(300, temperature=1.5))
+    hook.remove()
+    encoded = [rows for rows, width in calls if width > 1]
+    decoded = [rows for rows, width in calls if width == 1]
+    assert sum(encoded) < len(asked) / 2, "samples of one prompt do not share its encoding"
+    assert encoded[0] == 2, "30 samples of one prompt and 2 of the next are two prompts"
+    assert max(decoded) <= 32
+    written = sum(len(one.completion_ids) for one in found)
+    assert sum(decoded) <= 1.3 * written, "rows that have ended are decoded on"
+    lengths = [len(one.completion_ids) for one in found]
+    in_turn = sum(32 * max(lengths[i : i + 32]) for i in range(0, len(lengths), 32))
+    assert sum(decoded) < 0.7 * in_turn, "no better than batches that wait for their longest row"
