@@ -21,6 +21,8 @@ _NOT_FOR_USERS = (
     r"`(is_)?gradient_checkpointing\w*` is deprecated",
     r"You are using 'rollout_func', which is an experimental feature",
 )
+# Weights that are tied to others are not in checkpoints; the trainer warns of them at every resume.
+_TIED = "There were missing keys in the checkpoint model loaded: ['lm_head.weight']."
 
 
 @contextmanager
@@ -75,11 +77,17 @@ def quiet_libraries() -> Iterator[None]:
     def delayed(make_bar: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         return make_bar(*args, **{"delay": _BAR_AFTER_S, **options})
 
+    def untied(record: logging.LogRecord) -> bool:
+        return record.getMessage() != _TIED
+
     before = set_tqdm_hook(delayed)
+    trainer = logging.getLogger("transformers.trainer")
+    trainer.addFilter(untied)
     try:
         with warnings.catch_warnings():
             for message in _NOT_FOR_USERS:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
+        trainer.removeFilter(untied)
         set_tqdm_hook(before)

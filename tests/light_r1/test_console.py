@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
 import pytest
@@ -56,3 +57,18 @@ def test_only_warnings_that_nobody_can_act_on_are_kept_back():
             warnings.warn("`gradient_checkpointing` is deprecated and will be removed", FutureWarning, stacklevel=1)
             warnings.warn("`max_length` is deprecated", FutureWarning, stacklevel=1)
     assert [str(warning.message) for warning in told] == ["`max_length` is deprecated"]
+
+
+def test_tied_weights_are_not_told_as_missing_and_others_are(capsys):
+    from transformers.utils import logging as theirs
+
+    trainer = theirs.get_logger("transformers.trainer")
+    missing = "There were missing keys in the checkpoint model loaded: {}."
+    handler = logging.StreamHandler(sys.stdout)
+    trainer.addHandler(handler)
+    with quiet_libraries():
+        trainer.warning(missing.format(["lm_head.weight"]))
+        trainer.warning(missing.format(["lm_head.weight", "norm.weight"]))
+    trainer.removeHandler(handler)
+    said = capsys.readouterr().out
+    assert "norm.weight" in said and "['lm_head.weight']" not in said
