@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 _NOT_LETTERS = re.compile(r"[\W\d]+")
 _PREFIX = 12
+_GLANCE = 28
 
 
 def digitless_key(prompt: str) -> str:
@@ -41,7 +42,7 @@ class KeyIndex:
 
     def find(self, prompt: str) -> int | None:
         """Return the number of the benchmark's prompt that this one equals, or None."""
-        start = _NOT_LETTERS.sub("", prompt[:64])
+        start = _NOT_LETTERS.sub("", prompt[:_GLANCE])
         # One letter more than compared: the lower case of a sigma depends on the next letter.
         if len(start) > _PREFIX and start.lower()[:_PREFIX] not in self._starts:
             return None
