@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.grpo --seeds 3
 
-Both sides start from the same checkpoint (a short SFT on worked problems, made here), and have the same training
+Both sides start from the same checkpoint, made here: a short SFT on worked problems, then on ones whose products are
+often wrong, so that the policy errs at random, more on some problems than on others. They have the same training
 problems, completions a step, loss, learning rate, longest completion and in-process verifier; the text that is judged
 is the same. Every few steps the policy answers held-out problems, by the same sampler on both sides and with the clock
 stopped; the run ends when the score has reached the target twice in a row. What counts is the training time until the
@@ -16,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import random
+import re
 import statistics
 import tempfile
 import time
@@ -131,18 +134,21 @@ def start_checkpoint(folder: Path, options: argparse.Namespace) -> None:
             bos_token_id=None,
         )
     )
-    short = problems(n=4000, seed=102, max_steps=3, style="short")
-    steps = (
-        [*({"text": row["text"]} for row in drills(n=4000, seed=101))],
-        [*short],
-        [*problems(n=options.sft_rows, seed=103, max_steps=options.sft_steps)],
-    )
-    for name, rows in zip(("drills", "short", "worked"), steps, strict=True):
+    rng = random.Random(104)
+    worked = problems(n=options.sft_rows, seed=103, max_steps=options.max_steps)
+    last = problems(n=3200, seed=104, max_steps=options.max_steps)
+    phases: dict[str, list[dict[str, Any]]] = {
+        "drills": [{"text": row["text"]} for row in drills(n=4000, seed=101)],
+        "short": list(problems(n=4000, seed=102, max_steps=3, style="short")),
+        "worked": list(worked),
+        "erring": [erring(row, rng, options.errors) for row in last],
+    }
+    for name, rows in phases.items():
         args = CurriculumSFTConfig(
-            str(folder / "work"), max_length=256, learning_rate=3e-3, per_device_train_batch_size=32,
-            num_train_epochs=1, warmup_steps=20, adam_beta2=0.98, weight_decay=0.01, batch_by_length=False,
-            missing_think="keep", lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1},
-            **quiet(),
+            str(folder / "work"), max_length=256, learning_rate=1e-3 if name == "erring" else 3e-3,
+            per_device_train_batch_size=32, num_train_epochs=1, warmup_steps=20, adam_beta2=0.98, weight_decay=0.01,
+            batch_by_length=False, missing_think="keep", lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": 0.1}, **quiet(),
         )  # fmt: skip
         trainer = CurriculumSFTTrainer(model, args, train_dataset=rows, processing_class=tokenizer)
         trainer.remove_callback(PrinterCallback)
@@ -150,6 +156,23 @@ def start_checkpoint(folder: Path, options: argparse.Namespace) -> None:
         losses = [event["loss"] for event in trainer.state.log_history if "loss" in event]
         print(f"start: {name}, {len(rows)} rows, loss {losses[0]:.3f} -> {losses[-1]:.3f}", flush=True)
     save_model(model, tokenizer, folder)
+
+
+def erring(row: dict[str, Any], rng: random.Random, share: float) -> dict[str, Any]:
+    """Return a solved problem in which a share of the products is wrong, with what follows from them."""
+    lines, value = [], None
+    for letter, before, operation, operand in re.findall(r"(\w):(\d)([+*])(\d)=_\d", row["solution"]):
+        value = int(before) if value is None else value
+        after = value + int(operand) if operation == "+" else value * int(operand)
+        if operation == "*" and rng.random() < share:
+            after = rng.randrange(10)
+        lines.append(f"{letter}:{value}{operation}{operand}=_{after % 10}")
+        value = after % 10
+    thought = "\n".join(lines)
+    return {
+        "problem": row["problem"],
+        "solution": f"<think>\n{thought}\n</think>\n\nThe last digit is \\boxed{{{value}}}.",
+    }
 
 
 def quiet() -> dict[str, Any]:
@@ -283,16 +306,16 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--start", type=Path, help="Folder of the start checkpoint; made where there is none.")
     parser.add_argument("--out", type=Path, help="JSONL of all evaluations.")
-    parser.add_argument("--target", type=float, default=0.6)
-    parser.add_argument("--sft-rows", type=int, default=9600)
-    parser.add_argument("--sft-steps", type=int, default=4)
-    parser.add_argument("--max-steps", type=int, default=8, help="Most steps of a problem.")
-    parser.add_argument("--prompts", type=int, default=2000)
-    parser.add_argument("--heldout", type=int, default=200)
+    parser.add_argument("--target", type=float, default=0.75)
+    parser.add_argument("--sft-rows", type=int, default=24_000)
+    parser.add_argument("--errors", type=float, default=0.6, help="Share of the products that the start gets wrong.")
+    parser.add_argument("--max-steps", type=int, default=4, help="Most steps of a problem.")
+    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--heldout", type=int, default=100)
     parser.add_argument("--samples", type=int, default=4, help="Of each held-out problem.")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--longest", type=int, default=96)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--longest", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--window", type=float, nargs=2, default=[0.1, 0.9])
