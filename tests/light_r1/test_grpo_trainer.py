@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 
+from data_tools.verify import Verdict
 from light_r1.errors import StageError
+from light_r1.rewards import accuracy
 from light_r1.trainers.grpo import StagedGRPOConfig, StagedGRPOTrainer
 from tests.conftest import make_model
 
@@ -165,6 +169,21 @@ def test_a_batch_without_any_reward_stops_the_run_with_the_reasons(tokenizer, tm
 
     with pytest.raises(StageError, match="RuntimeError: no verifier"):
         trainer(tokenizer, tmp_path, [broken]).train()
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_the_reasons_are_those_of_the_verifier(tokenizer, tmp_path, monkeypatch, rounds):
+    class Hung:
+        seconds, reasons = 0.0, Counter()
+
+        def verdicts(self, responses, golds):
+            self.reasons["no verdict within 2 s"] += len(responses)
+            return [Verdict(correct=False, outcome="timeout", reason="no verdict within 2 s") for _ in responses]
+
+    for module in ("light_r1.rewards", "light_r1.trainers.grpo"):
+        monkeypatch.setattr(f"{module}.shared_judge", Hung)
+    with pytest.raises(StageError, match=r"no completion of this batch got a reward.*no verdict within 2 s \(\d+\)"):
+        trainer(tokenizer, tmp_path, [accuracy], dynamic_sampling=rounds).train()
 
 
 def test_groups_get_centred_advantages(tokenizer, tmp_path):
