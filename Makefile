@@ -5,7 +5,7 @@ LAUNCH ?=
 ARGS   ?=
 BIN    := .venv/bin
 READY  := .venv/.ready
-STAGES := sft-stage1 sft-stage2 questions dpo dpo-untagged merge grpo evaluate
+STAGES := base sft-stage1 difficulty sft-stage2 questions dpo dpo-untagged merge grpo evaluate
 
 # One thread for each of the small tensors of the tests: where other work runs, more only wait for each other.
 export OMP_NUM_THREADS ?= 1
