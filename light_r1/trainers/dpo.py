@@ -24,7 +24,7 @@ import logging
 import math
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,17 @@ from light_r1.models import show_tied_heads_bias
 from light_r1.trainers.lengths import LengthWatch
 from light_r1.trainers.overlength import drop_report
 from light_r1.trainers.scoring import SharedPrefixModel
-from light_r1.trainers.start import answer_as_trained, as_rows, refuse_adapter, refuse_torn, tokenizer_of
+from light_r1.trainers.start import (
+    Rows,
+    answer_as_trained,
+    as_rows,
+    check_choice,
+    config_or_default,
+    held_out_rows,
+    refuse_adapter,
+    refuse_torn,
+    tokenizer_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -74,15 +84,25 @@ class SemiOnPolicyDPOConfig(DPOConfig):
         default=True, metadata={"help": "Score the reference once, before training."}
     )
 
+    def __post_init__(self) -> None:
+        """Check what dataclasses do not.
+
+        Raises:
+            StageError: `overlength` has none of its values.
+        """
+        check_choice("overlength", self.overlength, ("drop", "error"))
+        super().__post_init__()
+
 
 class SemiOnPolicyDPOTrainer(DPOTrainer):
     """Preference training on pairs of a teacher's (or own) right response and an own wrong one.
 
     Args:
         model: Model, or path of one, as in TRL. It is its own reference.
-        args: A `SemiOnPolicyDPOConfig`.
+        args: A `SemiOnPolicyDPOConfig`; one of defaults, with a folder named after the model, if `None`.
         train_dataset: Rows with `prompt_ids`, `chosen_ids`, `rejected_ids`, as `light_r1.pairs.build_pairs` makes
-            them; or with the texts `problem`, `chosen`, `rejected`, rendered by `chat`.
+            them (what it dropped may be among them, and is counted); or with `problem` or `prompt`, `chosen` and
+            `rejected`, texts or messages, rendered by `chat`.
         processing_class: The tokenizer.
         chat: How text rows are rendered; `ChatFormat(processing_class)` if `None`. Its template is stored in the
             tokenizer, so that the saved model answers as it was trained.
@@ -93,7 +113,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         dropped: Pairs that were taken out, each `{"row": ..., "reason": ...}`.
 
     Raises:
-        DataError: A row has neither token ids nor texts.
+        DataError: There is no row, or one has neither token ids nor texts.
         StageError: More pairs than `max_drop_rate` would be lost.
 
     Example:
@@ -106,9 +126,9 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
     def __init__(
         self,
         model: str | PreTrainedModel,
-        args: SemiOnPolicyDPOConfig,
-        train_dataset: Dataset | Sequence[Mapping[str, Any]],
-        eval_dataset: Dataset | Sequence[Mapping[str, Any]] | dict[str, Dataset] | None = None,
+        args: SemiOnPolicyDPOConfig | None = None,
+        train_dataset: Rows = (),
+        eval_dataset: Rows | Mapping[str, Rows] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         *,
         chat: ChatFormat | None = None,
@@ -116,11 +136,9 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         **kwargs: Any,
     ) -> None:
         refuse_adapter(model)
+        args = config_or_default(args, SemiOnPolicyDPOConfig, model)
         if processing_class is None:
             processing_class = tokenizer_of(model, chat)
-        train_dataset = as_rows(train_dataset, "train")
-        if eval_dataset is not None and not isinstance(eval_dataset, dict):
-            eval_dataset = as_rows(eval_dataset, "eval")
         self.chat = chat or ChatFormat(processing_class)
         self.dropped: list[dict[str, Any]] = []
         needs_reference = ref_model is None and not args.precompute_ref_log_probs and "peft_config" not in kwargs
@@ -139,8 +157,8 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             model=model,
             ref_model=ref_model,
             args=args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            train_dataset=as_rows(train_dataset, "train", self.dropped),
+            eval_dataset=held_out_rows(eval_dataset, self.dropped),
             processing_class=processing_class,
             **kwargs,
         )
@@ -234,17 +252,33 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
 
 
 def _render_row(row: dict[str, Any], index: int, chat: ChatFormat, name: str) -> dict[str, list[int]]:
-    missing = [column for column in ("problem", "chosen", "rejected") if not isinstance(row.get(column), str)]
-    if missing:
+    chosen, rejected = (_response(row.get(side)) for side in ("chosen", "rejected"))
+    prompt = row.get("problem") or row.get("prompt")
+    if prompt is None and isinstance(row.get("chosen"), list):
+        prompt = row["chosen"][:-1]
+    if not prompt or chosen is None or rejected is None:
+        missing = {"problem": prompt, "chosen": chosen, "rejected": rejected}
         raise DataError(
-            f"{name} dataset row {index}: no text in {', '.join(missing)}; expected problem, chosen, rejected, or "
+            f"{name} dataset row {index}: no text in {', '.join(key for key, value in missing.items() if not value)}; "
+            "expected problem (or prompt), chosen, rejected, as text or as messages that end with the assistant's; or "
             f"prompt_ids, chosen_ids, rejected_ids. The columns are {', '.join(sorted(row))}."
         )
+    try:
+        chosen_ids = chat.completion_ids(chosen)
+    except DataError as error:
+        raise DataError(f"{name} dataset row {index}, chosen: {error}") from error
     return {
-        "prompt_ids": chat.prompt_ids(row["problem"]),
-        "chosen_ids": chat.completion_ids(row["chosen"]),
-        "rejected_ids": chat.response_ids(row["rejected"]),
+        "prompt_ids": chat.prompt_ids(prompt),
+        "chosen_ids": chosen_ids,
+        "rejected_ids": chat.response_ids(rejected),
     }
+
+
+def _response(value: Any) -> str | None:
+    """Return a response's text; of messages that of the assistant's turn, which must be the last."""
+    if isinstance(value, list) and value and value[-1]["role"] == "assistant":
+        value = value[-1]["content"]
+    return value if isinstance(value, str) else None
 
 
 def _content_hash(dataset: Dataset) -> str:

@@ -15,7 +15,7 @@ What it changes, each where TRL is silent:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -34,10 +34,20 @@ from light_r1.errors import DataError, StageError
 from light_r1.models import show_tied_heads_bias
 from light_r1.trainers.accuracy import sampled_accuracy
 from light_r1.trainers.buckets import CollatorWithDifficulty, DifficultyBuckets
-from light_r1.trainers.curriculum import Curriculum, CurriculumSampler, Order, pack_best_fit, pack_in_order
+from light_r1.trainers.curriculum import ORDERS, Curriculum, CurriculumSampler, Order, pack_best_fit, pack_in_order
 from light_r1.trainers.overlength import drop_report
 from light_r1.trainers.rendering import fit_row, join_rows, render_row
-from light_r1.trainers.start import answer_as_trained, as_rows, refuse_adapter, refuse_torn, tokenizer_of
+from light_r1.trainers.start import (
+    Rows,
+    answer_as_trained,
+    as_rows,
+    check_choice,
+    config_or_default,
+    held_out_rows,
+    refuse_adapter,
+    refuse_torn,
+    tokenizer_of,
+)
 
 
 @dataclass
@@ -88,12 +98,24 @@ class CurriculumSFTConfig(SFTConfig):
         """Resolve the epochs; `packing` is resolved by the trainer, which knows the model's attention.
 
         Raises:
-            StageError: The samples of evaluations have no length.
+            StageError: A field has none of its values, the learning rate would reach its end before training does,
+                or the samples of evaluations have no length.
         """
+        check_choice("packing", self.packing, (True, False, "auto"))
+        check_choice("overlength", self.overlength, ("drop", "error", "keep_end_of_thought"))
+        check_choice("missing_think", self.missing_think, ("drop", "error", "keep"))
+        check_choice("order", self.order, ORDERS)
+        if self.curriculum_stages < 1:
+            raise StageError(f"curriculum_stages: expected at least 1, got {self.curriculum_stages}.")
         if self.eval_samples and self.eval_max_tokens is None:
             raise StageError("eval_samples needs eval_max_tokens, the longest completion that is sampled.")
         if self.stop_after_epochs is not None:
             self.num_train_epochs = self.stop_after_epochs
+        if self.schedule_epochs is not None and self.schedule_epochs < self.num_train_epochs:
+            raise StageError(
+                f"schedule_epochs={self.schedule_epochs} ends before the {self.num_train_epochs} epochs that are "
+                "trained: the rest would be trained at the schedule's last learning rate."
+            )
         super().__post_init__()
 
 
@@ -102,7 +124,7 @@ class CurriculumSFTTrainer(SFTTrainer):
 
     Args:
         model: Model, or path of one, as in TRL.
-        args: A `CurriculumSFTConfig`.
+        args: A `CurriculumSFTConfig`; one of defaults, with a folder named after the model, if `None`.
         train_dataset: Rows of one of these forms, checked on the first row: `problem` and `solution`; `prompt` and
             `completion` (strings); `messages` ending with the assistant's turn; `text` (everything is trained);
             `input_ids` and `labels`.
@@ -129,31 +151,36 @@ class CurriculumSFTTrainer(SFTTrainer):
     def __init__(
         self,
         model: str | PreTrainedModel,
-        args: CurriculumSFTConfig,
-        train_dataset: Dataset | Sequence[Mapping[str, Any]],
-        eval_dataset: Dataset | Sequence[Mapping[str, Any]] | dict[str, Dataset] | None = None,
+        args: CurriculumSFTConfig | None = None,
+        train_dataset: Rows = (),
+        eval_dataset: Rows | Mapping[str, Rows] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         *,
         chat: ChatFormat | None = None,
         **kwargs: Any,
     ) -> None:
         refuse_adapter(model)
+        args = config_or_default(args, CurriculumSFTConfig, model)
         if processing_class is None:
             processing_class = tokenizer_of(model, chat)
-        train_dataset = as_rows(train_dataset, "train")
-        if eval_dataset is not None and not isinstance(eval_dataset, dict):
-            eval_dataset = as_rows(eval_dataset, "eval")
         self.chat = chat or ChatFormat(processing_class)
         self.dropped: list[dict[str, Any]] = []
+        train_rows = as_rows(train_dataset, "train", self.dropped)
+        held_out = held_out_rows(eval_dataset, self.dropped)
+        if args.order != "random" and args.difficulty_column not in train_rows.column_names:
+            raise DataError(
+                f"order={args.order!r} needs a difficulty: no column {args.difficulty_column!r} among "
+                f"{', '.join(sorted(train_rows.column_names))}"
+            )
         if args.packing == "auto":
             args.packing = _has_varlen_kernel(model, args)
-        self._questions = _questions(eval_dataset) if args.eval_samples else []
+        self._questions = _questions(held_out) if args.eval_samples else []
         self._keeps_order = args.order != "random"
         super().__init__(
             model=model,
             args=args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            train_dataset=train_rows,
+            eval_dataset=held_out,
             processing_class=processing_class,
             **kwargs,
         )
@@ -326,8 +353,6 @@ def _difficulty(dataset: Dataset, args: CurriculumSFTConfig) -> list[float] | No
     if args.order == "random":
         return None
     column = args.difficulty_column
-    if column not in dataset.column_names:
-        raise DataError(f"order={args.order!r} needs a difficulty: no column {column!r} in {dataset.column_names}")
     values = dataset[column]
     missing = next((row for row, value in enumerate(values) if not isinstance(value, int | float)), None)
     if missing is not None:

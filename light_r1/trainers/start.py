@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from datasets import Dataset, IterableDataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from data_tools.rows import Dropped
 from light_r1.chat import ChatFormat
 from light_r1.checkpoints import why_torn
-from light_r1.errors import DataError, StageError
+from light_r1.errors import DataError, StageError, did_you_mean
 from light_r1.models import load_tokenizer
+
+Config = TypeVar("Config", bound=TrainingArguments)
+Rows: TypeAlias = Dataset | IterableDataset | str | Path | Iterable[Mapping[str, Any] | Dropped]
 
 
 def tokenizer_of(model: str | PreTrainedModel, chat: ChatFormat | None) -> PreTrainedTokenizerBase:
@@ -44,21 +49,65 @@ def refuse_adapter(model: str | PreTrainedModel) -> None:
         )
 
 
-def as_rows(rows: Dataset | Sequence[Mapping[str, Any]], name: str) -> Dataset:
-    """Return rows as a data set.
+def config_or_default(args: Config | None, kind: type[Config], model: str | PreTrainedModel) -> Config:
+    """Return the config, or as TRL does a default one whose output folder is named after the model.
 
     Raises:
-        DataError: There are none, or they are neither a data set nor a list of mappings.
+        StageError: The config is another trainer's, or plain TRL's.
+    """
+    if args is None:
+        path = model if isinstance(model, str) else model.config._name_or_path
+        return kind(f"{Path(path or 'model').name}-{kind.__name__.removesuffix('Config')}")
+    if not isinstance(args, kind):
+        raise StageError(f"args: expected a {kind.__name__}, got {type(args).__name__}.")
+    return args
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse a value that is none of its choices, which dataclasses take without a word.
+
+    Raises:
+        StageError: It is none.
+    """
+    if value not in choices:
+        hint = did_you_mean(str(value), [str(choice) for choice in choices])
+        raise StageError(f"{name}: {value!r} is not one of {list(choices)}. {hint}".rstrip())
+
+
+def as_rows(rows: Rows, name: str, dropped: list[dict[str, Any]]) -> Dataset:
+    """Return rows as a data set.
+
+    Args:
+        rows: A data set, or mappings, among them what `data_tools` and `build_pairs` dropped.
+        name: What they are called in errors.
+        dropped: Gets those that were dropped, each with its reason.
+
+    Raises:
+        DataError: There are none, or they are neither a data set nor mappings.
     """
     if isinstance(rows, IterableDataset):
         raise DataError(f"{name} dataset: a stream has no order to plan and no length; pass a Dataset or a list.")
     if isinstance(rows, str | Path):
         raise DataError(f"{name} dataset: {str(rows)!r} is a path; pass list(data_tools.rows.read_rows(path)).")
     if not isinstance(rows, Dataset):
-        rows = Dataset.from_list([dict(row) for row in rows])
+        found = list(rows)
+        dropped += [{"row": row.row, "reason": row.reason} for row in found if isinstance(row, Dropped)]
+        rows = Dataset.from_list([dict(row) for row in found if not isinstance(row, Dropped)])
     if not len(rows):
-        raise DataError(f"{name} dataset has no rows.")
+        reasons = Counter(item["reason"] for item in dropped)
+        raise DataError(f"{name} dataset has no rows{f', all were dropped: {dict(reasons)}' if reasons else ''}.")
     return rows
+
+
+def held_out_rows(
+    rows: Rows | Mapping[str, Rows] | None, dropped: list[dict[str, Any]]
+) -> Dataset | dict[str, Dataset] | None:
+    """Return what is evaluated on as a data set, or as one for each name."""
+    if rows is None:
+        return None
+    if isinstance(rows, Mapping):
+        return {name: as_rows(each, f"eval {name}", dropped) for name, each in rows.items()}
+    return as_rows(rows, "eval", dropped)
 
 
 def answer_as_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:

@@ -119,9 +119,8 @@ def test_training_sees_the_curriculum(tokenizer, tmp_path):
 
 def test_a_missing_difficulty_is_refused(tokenizer, tmp_path):
     rows = [{key: row[key] for key in ("problem", "solution")} for row in ROWS]
-    made = trainer(tokenizer, tmp_path, rows, order="staged")
-    with pytest.raises(DataError, match="no column 'difficulty'"):
-        made.get_train_dataloader()
+    with pytest.raises(DataError, match="no column 'difficulty' among problem, solution"):
+        trainer(tokenizer, tmp_path, rows, order="staged")
 
 
 def test_packing_keeps_the_curriculum(tokenizer, tmp_path):

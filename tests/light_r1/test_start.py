@@ -6,11 +6,14 @@ import pytest
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, GenerationConfig
+from trl import SFTConfig
 
+from data_tools.rows import Dropped
 from light_r1 import CurriculumSFTTrainer, SemiOnPolicyDPOTrainer
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
 from light_r1.models import load_model, save_model
+from light_r1.trainers.start import config_or_default
 from tests.conftest import character_tokenizer, make_model
 from tests.light_r1 import test_dpo_trainer, test_sft_trainer
 
@@ -108,3 +111,78 @@ def test_held_out_rows_may_be_a_list_too(kind, tokenizer, tmp_path):
         make_model(tokenizer), tests.config(tmp_path), tests.ROWS, list(tests.ROWS[:4]), processing_class=tokenizer
     )
     assert found.evaluate()["eval_loss"] > 0
+
+
+def test_a_list_of_held_out_rows_may_have_a_name_each(tokenizer, tmp_path):
+    args = test_sft_trainer.config(tmp_path)
+    rows = test_sft_trainer.ROWS
+    found = CurriculumSFTTrainer(
+        make_model(tokenizer), args, rows, {"easy": rows[:4], "hard": rows[-4:]}, processing_class=tokenizer
+    )
+    assert {"eval_easy_loss", "eval_hard_loss"} <= found.evaluate().keys()
+
+
+def test_what_was_dropped_before_is_counted_and_not_trained_on(kind, tokenizer, tmp_path):
+    rows = [*kind[1].ROWS, Dropped({"problem": "x?"}, "no_wrong_sample")]
+    trainer = made(kind, tmp_path, tokenizer, rows=rows)
+    assert trainer.dropped == [{"row": {"problem": "x?"}, "reason": "no_wrong_sample"}]
+    assert len(trainer.train_dataset) == len(kind[1].ROWS)
+    with pytest.raises(DataError, match=r"all were dropped: \{'no_wrong_sample': 1\}"):
+        made(kind, tmp_path, tokenizer, rows=rows[-1:])
+
+
+@pytest.mark.parametrize(
+    ("module", "fields", "why"),
+    [
+        (test_sft_trainer, {"order": "by_dificulty"}, "Did you mean by_difficulty"),
+        (test_sft_trainer, {"overlength": "truncate"}, "overlength: 'truncate' is not one of"),
+        (test_sft_trainer, {"missing_think": "ignore"}, "missing_think"),
+        (test_sft_trainer, {"packing": "yes"}, "packing"),
+        (test_sft_trainer, {"curriculum_stages": 0}, "at least 1"),
+        (test_sft_trainer, {"schedule_epochs": 2, "stop_after_epochs": 4}, "ends before the 4 epochs"),
+        (test_dpo_trainer, {"overlength": "keep_end_of_thought"}, "overlength"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_settings_that_mean_nothing_are_refused(tmp_path, module, fields, why):
+    with pytest.raises(StageError, match=why):
+        module.config(tmp_path, **fields)
+
+
+def test_the_config_may_not_be_anothers(kind, tokenizer, tmp_path):
+    trainer, tests = kind
+    with pytest.raises(StageError, match=r"expected a \w+Config, got SFTConfig"):
+        trainer(make_model(tokenizer), SFTConfig(str(tmp_path), bf16=False, use_cpu=True), tests.ROWS)
+
+
+def test_a_config_that_is_left_out_writes_to_a_folder_named_after_the_model():
+    class TinyConfig:
+        def __init__(self, output_dir):
+            self.output_dir = output_dir
+
+    assert config_or_default(None, TinyConfig, "Qwen/Qwen2.5-7B").output_dir == "Qwen2.5-7B-Tiny"
+
+
+MESSAGES = [{"role": "user", "content": "0+0?"}]
+ANSWERS = {side: [{"role": "assistant", "content": test_dpo_trainer.ROWS[0][side]}] for side in ("chosen", "rejected")}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**test_dpo_trainer.ROWS[0], "prompt": "0+0?", "problem": None},
+        {"prompt": MESSAGES, **ANSWERS},
+        {side: MESSAGES + turn for side, turn in ANSWERS.items()},
+    ],
+    ids=["prompt", "messages", "implicit prompt"],
+)
+def test_pairs_come_in_every_form_of_trl(tokenizer, tmp_path, row):
+    kind = KINDS["dpo"]
+    expected = made(kind, tmp_path, tokenizer, rows=[test_dpo_trainer.ROWS[0]]).train_dataset[0]
+    assert made(kind, tmp_path, tokenizer, rows=[row]).train_dataset[0] == expected
+
+
+def test_a_faulty_chosen_response_is_named_with_its_row(tokenizer, tmp_path):
+    rows = [test_dpo_trainer.ROWS[0], {**test_dpo_trainer.ROWS[1], "chosen": "<think>\nnever closed"}]
+    with pytest.raises(DataError, match=r"row 1, chosen: .*unclosed_think"):
+        made(KINDS["dpo"], tmp_path, tokenizer, rows=rows)

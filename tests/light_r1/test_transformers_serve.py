@@ -15,11 +15,13 @@ import pytest
 from transformers.utils.import_utils import is_serve_available
 
 from light_r1.chat import ChatFormat
-from light_r1.models import save_model
+from light_r1.models import load_tokenizer, save_model
 from light_r1.samplers import Request, SamplingParams
 from light_r1.samplers.hf import HFSampler
 from light_r1.samplers.openai import OpenAISampler
-from tests.conftest import character_tokenizer, make_model
+from tests.conftest import make_model
+
+TOKENIZER = Path(__file__).parents[2] / "recipes" / "data" / "gsm8k_tokenizer"
 
 
 @contextmanager
@@ -33,7 +35,7 @@ def served(folder: Path):
     try:
         for _ in range(600):
             try:
-                urllib.request.urlopen(f"{url}/v1/models", timeout=5).close()
+                urllib.request.urlopen(f"{url}/health", timeout=5).close()
                 break
             except (urllib.error.URLError, ConnectionError):
                 assert process.poll() is None, "the server ended"
@@ -47,7 +49,7 @@ def served(folder: Path):
 @pytest.mark.slow
 @pytest.mark.skipif(not is_serve_available(), reason="needs transformers[serving]")
 def test_greedy_completions_are_those_of_the_model_in_memory(tmp_path):
-    tokenizer = character_tokenizer("chatml", think_special=True)
+    tokenizer = load_tokenizer(TOKENIZER)  # the server reads it as the model type's own, which this one is
     chat = ChatFormat(tokenizer, think_tokens=())  # a plain server prints no special tokens
     model = make_model(tokenizer)
     save_model(model, tokenizer, tmp_path / "model")
