@@ -165,7 +165,7 @@ class DynamicSampling:
         mine = self._share([row for row in rows for _ in range(each)])
         inputs = [dict(trainer.train_dataset[row]) for row in mine]
         prompts = [row["prompt"] for row in inputs]
-        output = trainer.rollout(prompts, trainer)
+        output = trainer.rollout(prompts)
         fields = {
             name: values if isinstance(values, list) else [values] * len(mine)
             for name, values in output.items()

@@ -130,6 +130,7 @@ class StagedGRPOTrainer(GRPOTrainer):
 
     _tag_names = ["trl", "grpo", "light_r1"]  # noqa: RUF012 - TRL's own attribute
     rollout_func: Any
+    _last_loaded_step: int
 
     def __init__(
         self,
@@ -169,7 +170,6 @@ class StagedGRPOTrainer(GRPOTrainer):
                 **kwargs,
             )
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
-        self.rollout = self.rollout_func or trl_rollout
         self.queue: PromptQueue | None = None
         self.choice: DynamicSampling | None = None
         self._chosen: ChosenBatch | None = None
@@ -258,6 +258,15 @@ class StagedGRPOTrainer(GRPOTrainer):
                 self.rollout_func, self._chosen = usual, None
         log_generation(self, output, sampled, sum(guard.seconds for guard in self.guards) - before)
         return output
+
+    def rollout(self, prompts: list[str]) -> dict[str, Any]:
+        """Return one completion for each prompt, sampled as TRL samples them, with the weights of this step."""
+        if self.rollout_func is None:
+            return trl_rollout(prompts, self)
+        if self.use_vllm and self.state.global_step != self._last_loaded_step:
+            self.vllm_generation.sync_weights()
+            self._last_loaded_step = self.state.global_step
+        return self.rollout_func(prompts, self)
 
     def judged(self, inputs: list[dict[str, Any]], prompts: list[str], ids: list[list[int]]) -> torch.Tensor:
         """Return the rewards of completions, `[completions of all ranks, functions]`."""

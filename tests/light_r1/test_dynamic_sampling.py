@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -172,6 +173,21 @@ def test_trls_own_generation_can_be_chosen_from(tokenizer, tmp_path):
     made.train()
     assert made.rollout_func is None
     assert min(logged(made, "sampled/completions")) >= GROUPS * EACH
+
+
+def test_vllm_has_the_weights_of_the_step_before_anything_is_sampled(tokenizer, tmp_path):
+    rollouts, events = Rollouts(), []
+
+    def sampled(prompts, made):
+        events.append("sample")
+        output = rollouts(prompts, made)
+        return output | {"logprobs": [[-1.0] * len(ids) for ids in output["completion_ids"]]}
+
+    made = trainer(tokenizer, tmp_path, rollout_func=sampled, dynamic_sampling=1)
+    made.use_vllm, made._last_loaded_step = True, -1
+    made.vllm_generation = SimpleNamespace(max_completion_length=8, sync_weights=lambda: events.append("sync"))
+    generate(made)
+    assert events == ["sync", "sample", "sample"]
 
 
 def test_prompts_outside_the_window_are_not_sampled(tokenizer, tmp_path):
