@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from light_r1.fingerprint import code_hash, file_hash, model_folder_hash
-from light_r1.sources import mixed_stages, source_hash
+from light_r1.sources import mixed_stages, source_identity
 from light_r1.specs import Recipe, StageSpec
 from light_r1.stages.base import Stage
 
@@ -29,8 +29,8 @@ def stages_needed(spec: StageSpec, recipe: Recipe) -> list[str]:
 
 def input_hashes(
     spec: StageSpec, stage: Stage, recipe: Recipe, made: Mapping[str, str], *, cache: Path
-) -> dict[str, str]:
-    """Return a hash of each input of a stage, by name.
+) -> dict[str, Any]:
+    """Return a hash of each input of a stage, by name; of a data source, its settings and hashes.
 
     Args:
         spec: The stage.
@@ -42,13 +42,13 @@ def input_hashes(
     Raises:
         DataError: A file is missing.
     """
-    hashes = dict(made)
+    hashes: dict[str, Any] = dict(made)
     for name in (spec.data, spec.eval_data):
         if name is not None and name not in hashes:
-            hashes[name] = source_hash(recipe, recipe.data[name], cache=cache)
+            hashes[name] = source_identity(recipe, recipe.data[name], cache=cache)
     if "evaluate" in stage.reads and recipe.evaluate is not None:
         for name, source in recipe.evaluate.benchmarks.items():
-            hashes[f"evaluate.benchmarks.{name}"] = source_hash(recipe, source, cache=cache)
+            hashes[f"evaluate.benchmarks.{name}"] = source_identity(recipe, source, cache=cache)
     for name, file in stage.files(spec, recipe).items():
         hashes[name] = file_hash(file, cache=cache)
     from_start = stage.uses_model(spec) and starts_from_the_model(spec)

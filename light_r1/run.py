@@ -22,6 +22,7 @@ from light_r1.console import attempt_log, console, quiet_libraries
 from light_r1.decision import Decision, decide
 from light_r1.errors import LightR1Error, RecipeError, RunDirError
 from light_r1.failures import explained
+from light_r1.fingerprint import fingerprint
 from light_r1.hub import hub_problems
 from light_r1.input_hashes import input_hashes, stages_needed
 from light_r1.manifest import Manifest, describe_outputs, git_commit, package_versions
@@ -207,6 +208,7 @@ class Run:
         outputs = {
             path: file for path, file in describe_outputs(folder.path).items() if not path.endswith("README.md")
         }
+        inputs = planned.settings["inputs"].items()
         folder.write_manifest(
             Manifest(
                 stage=spec.name,
@@ -215,7 +217,7 @@ class Run:
                 started=started,
                 ended=now(),
                 seconds=round(seconds, 2),
-                inputs=dict(planned.settings["inputs"]),
+                inputs={name: value if isinstance(value, str) else fingerprint(value) for name, value in inputs},
                 outputs=outputs,
                 rows=result.rows,
                 tokens=result.tokens,
@@ -252,7 +254,7 @@ class Run:
             )
         return self._artifact(planned)
 
-    def _input_hashes(self, spec: StageSpec, stage: Stage) -> dict[str, str]:
+    def _input_hashes(self, spec: StageSpec, stage: Stage) -> dict[str, Any]:
         made = {name: self.artifacts[name].fingerprint for name in self._stages_needed(spec)}
         return input_hashes(spec, stage, self.recipe, made, cache=self.dir.hashes)
 

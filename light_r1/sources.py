@@ -6,8 +6,6 @@ earlier stages made. Cleaning is not done here: that is what `data_tools` and `d
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -18,7 +16,7 @@ from typing import Any
 from data_tools.columns import to_canonical
 from data_tools.rows import Row, read_rows
 from light_r1.errors import DataError
-from light_r1.fingerprint import code_hash, file_hash
+from light_r1.fingerprint import DIGITS, code_hash, file_hash
 from light_r1.named import call_by_name
 from light_r1.specs import Recipe, SourceSpec
 
@@ -101,19 +99,22 @@ def _thinned(rows: list[Row], fraction: float, key: str) -> list[Row]:
     return [rows[index] for index in sorted(chosen)]
 
 
-def source_hash(recipe: Recipe, source: SourceSpec, *, cache: Path | None = None) -> str:
-    """Return the identity of a source's rows: its settings and the bytes, code or revision behind them.
+def source_identity(recipe: Recipe, source: SourceSpec, *, cache: Path | None = None) -> dict[str, Any]:
+    """Return what a source's rows follow from: the settings it has, and hashes of the files or code behind them.
 
-    The rows that stages made are told by the fingerprints of those, and here by their names only.
+    Settings are in it as written, so that a stage that reruns can say which one has changed. The rows that stages
+    made are told by the fingerprints of those, and here by their names only.
     """
-    identity: dict[str, Any] = {key: value for key, value in asdict(source).items() if key not in ("rows", "path")}
-    identity["seed"] = recipe.seed if source.fraction < 1 or source.mix else None
+    default = asdict(SourceSpec())
+    settings = {key: value for key, value in asdict(source).items() if key not in ("rows", "path")}
+    identity: dict[str, Any] = {key: value for key, value in settings.items() if value != default[key]}
+    if source.fraction < 1 or source.mix:
+        identity["seed"] = recipe.seed
     if source.mix:
-        sources = [recipe.data[part.source] for part in source.mix if part.source in recipe.data]
-        identity["parts"] = [source_hash(recipe, part, cache=cache) for part in sources]
+        sources = {part.source: recipe.data[part.source] for part in source.mix if part.source in recipe.data}
+        identity["parts"] = {name: source_identity(recipe, part, cache=cache) for name, part in sources.items()}
     elif source.generator is not None:
         identity["code"] = code_hash(source.generator.partition(":")[0])
-    else:
-        identity["files"] = [file_hash(find_file(recipe, path), cache=cache) for path in source.path]
-    text = json.dumps(identity, sort_keys=True, ensure_ascii=True, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    elif source.path:
+        identity["content"] = [file_hash(find_file(recipe, path), cache=cache)[:DIGITS] for path in source.path]
+    return identity

@@ -114,13 +114,13 @@ class Stage(ABC):
     def run(self, job: StageJob) -> StageResult:
         """Do the work on every rank; files are written by rank 0 unless named by rank."""
 
-    def resolved(self, spec: StageSpec, recipe: Recipe, inputs: Mapping[str, str]) -> dict[str, Any]:
+    def resolved(self, spec: StageSpec, recipe: Recipe, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that the result follows from: what the stage's fingerprint is made of.
 
         Args:
             spec: The stage.
             recipe: The recipe.
-            inputs: Fingerprint or content hash of each stage and data source that goes in.
+            inputs: Fingerprint of each stage, identity of each data source that goes in.
         """
         blocks: dict[str, Any] = {}
         uses_model = self.uses_model(spec)

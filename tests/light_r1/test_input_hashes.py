@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from light_r1.decision import decide
 from light_r1.definitions import _find_file, read_module
 from light_r1.input_hashes import input_hashes, stages_needed
 from light_r1.recipe import load_recipe
+from light_r1.run_dir import RunDir
 from light_r1.specs import MixPart, SourceSpec
 from light_r1.stages import load_stage
 
@@ -132,3 +134,25 @@ def test_data_tools_depend_on_no_model_chat_or_sampler_but_sampling_does(tmp_pat
     changed = settings(f"model: {{name_or_path: {start}}}")
     assert changed[0] == clean
     assert changed[1] != tried
+
+
+def test_a_stage_that_reruns_says_what_changed_in_its_data(tmp_path):
+    def decided(source: str) -> str:
+        (tmp_path / "own.yaml").write_text(
+            f"data:\n  all: {{mix: [{{source: rows}}], fraction: 0.5}}\n  rows: {{path: rows.jsonl{source}}}\n"
+            "stages: [{name: clean, type: data, data: all, steps: [{tool: dedup}]}]\n"
+        )
+        recipe = load_recipe(tmp_path / "own.yaml")
+        spec, stage = recipe.stages[0], load_stage("data")
+        settings = stage.resolved(spec, recipe, input_hashes(spec, stage, recipe, {}, cache=tmp_path / "c.json"))
+        folder = RunDir(tmp_path / "run").stage("clean")
+        reason = decide(folder, settings).reason
+        folder.begin(settings)
+        return reason
+
+    (tmp_path / "rows.jsonl").write_text('{"problem": "1 + 1?"}\n')
+    assert decided("") == "not run yet"
+    assert decided("") == "cut off before its first checkpoint"
+    assert decided(", limit: 7") == "changed: clean.inputs.all.parts.rows.limit: (not set) -> 7"
+    (tmp_path / "rows.jsonl").write_text('{"problem": "2 + 2?"}\n')
+    assert decided("").startswith('changed: clean.inputs.all.parts.rows.content: ["')

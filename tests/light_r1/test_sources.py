@@ -8,7 +8,7 @@ import pytest
 from data_tools.rows import write_rows
 from light_r1.errors import DataError
 from light_r1.recipe import load_recipe
-from light_r1.sources import find_file, load_rows, mixed_stages, source_hash
+from light_r1.sources import find_file, load_rows, mixed_stages, source_identity
 from light_r1.specs import MixPart, SourceSpec
 
 
@@ -71,17 +71,17 @@ def test_a_generator_is_called_with_its_options(recipe):
     assert {"problem", "solution", "answer"} <= set(rows[0])
 
 
-def test_the_hash_follows_content_and_settings_not_names(recipe, tmp_path):
-    first = source_hash(recipe, recipe.data["rows"])
-    assert first == source_hash(recipe, recipe.data["rows"])
-    assert first != source_hash(recipe, recipe.data["first"])
+def test_the_identity_follows_content_and_settings_not_names(recipe, tmp_path):
+    first = source_identity(recipe, recipe.data["rows"])
+    assert first == source_identity(recipe, recipe.data["rows"])
+    assert first != source_identity(recipe, recipe.data["first"])
     (tmp_path / "copy.jsonl").write_bytes((tmp_path / "rows.jsonl").read_bytes())
-    assert first == source_hash(recipe, replace(recipe.data["rows"], path=("copy.jsonl",)))
+    assert first == source_identity(recipe, replace(recipe.data["rows"], path=("copy.jsonl",)))
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write('{"question": "more", "final": "1"}\n')
-    assert first != source_hash(recipe, recipe.data["rows"])
+    assert first != source_identity(recipe, recipe.data["rows"])
     options = replace(recipe.data["made"], options={"n": 4, "seed": 1, "max_steps": 3})
-    assert source_hash(recipe, recipe.data["made"]) != source_hash(recipe, options)
+    assert source_identity(recipe, recipe.data["made"]) != source_identity(recipe, options)
 
 
 def test_the_hash_of_a_generator_follows_its_code_and_the_modules_it_imports(recipe, tmp_path, monkeypatch):
@@ -89,11 +89,11 @@ def test_the_hash_of_a_generator_follows_its_code_and_the_modules_it_imports(rec
     (tmp_path / "words_made.py").write_text("WORD = 'one'\n")
     monkeypatch.syspath_prepend(tmp_path)
     source = SourceSpec(generator="rows_made:rows")
-    first = source_hash(recipe, source)
+    first = source_identity(recipe, source)
     (tmp_path / "words_made.py").write_text("WORD = 'two'\n")
-    second = source_hash(recipe, source)
+    second = source_identity(recipe, source)
     (tmp_path / "rows_made.py").write_text("from words_made import WORD\ndef rows(): yield {'problem': WORD * 2}\n")
-    assert len({first, second, source_hash(recipe, source)}) == 3
+    assert len({identity["code"] for identity in (first, second, source_identity(recipe, source))}) == 3
 
 
 def test_a_missing_file_names_both_places(recipe, tmp_path):
