@@ -125,5 +125,5 @@ def stop_without_rewards(
     reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(failures).most_common(5))
     raise StageError(
         f"no completion of {where} got a reward, so there is nothing to learn from. "
-        f"Reasons so far: {reasons or 'none; every reward returned None'}."
+        f"Reasons so far: {reasons or 'none; every reward returned None, as accuracy does without an answer'}."
     )
