@@ -59,7 +59,8 @@ def similar_pairs(vectors: Vectors, threshold: float, *, exact_up_to: int = EXAC
 
 
 def _exact_pairs(vectors: Vectors, threshold: float) -> Pairs:
-    blocks = _bf16_blocks if _bf16_pays(len(vectors)) else _float_blocks
+    fast = threshold > 2 * _BF16_ERROR and _bf16_pays(len(vectors))
+    blocks = _bf16_blocks if fast else _float_blocks
     lefts, rights, cosines = [], [], []
     for left, right in blocks(vectors, threshold):
         for start in range(0, len(left), 1 << 20):  # bounds the two gathered copies
@@ -99,11 +100,14 @@ def _bf16_blocks(vectors: Vectors, threshold: float) -> Iterator[tuple[Indices, 
     import torch
 
     halves = torch.from_numpy(vectors).to(torch.bfloat16)
-    limit = threshold - _BF16_ERROR
+    # The bits of positive floats are ordered like integers, which are compared ten times as fast.
+    limit = torch.tensor(threshold - _BF16_ERROR).to(torch.bfloat16).view(torch.int16).item() - 1
     for top, start in _tiles(len(vectors)):
         tile = halves[top : top + _BLOCK] @ halves[start : start + _BLOCK].T
-        row, column = torch.nonzero(tile >= limit, as_tuple=True)
-        yield _above_diagonal(row.numpy(), column.numpy(), top, start)
+        bits = tile.view(torch.int16).numpy()
+        hit = np.nonzero(bits.max(axis=1) >= limit)[0]
+        row, column = np.nonzero(bits[hit] >= limit)
+        yield _above_diagonal(hit[row], column, top, start)
 
 
 def _above_diagonal(rows: Indices, columns: Indices, top: int, start: int) -> tuple[Indices, Indices]:

@@ -17,13 +17,14 @@ def by_hand(found, threshold):
     return {(i, j) for i, j in zip(*np.nonzero(cosine >= threshold), strict=True) if i < j}
 
 
+@pytest.mark.parametrize("threshold", [0.8, 0.3, 0.0, -0.2])
 @pytest.mark.parametrize("native", [False, True])
-def test_exact_search_finds_all_pairs_across_blocks(monkeypatch, native):
+def test_exact_search_finds_all_pairs_across_blocks(monkeypatch, native, threshold):
     monkeypatch.setattr(search, "_BLOCK", 64)
     monkeypatch.setattr(search, "_bf16_pays", lambda rows: native)
     found = vectors(300)
-    pairs = similar_pairs(found, 0.8)
-    assert {(i, j) for i, j, _ in pairs} == by_hand(found, 0.8)
+    pairs = similar_pairs(found, threshold)
+    assert {(i, j) for i, j, _ in pairs} == by_hand(found, threshold)
     assert len(pairs) > 100
     assert list(pairs) == sorted(pairs)
     for i, j, cosine in pairs:
