@@ -15,10 +15,12 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import logging
 import os
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from light_r1.chat import ChatFormat
+
+log = logging.getLogger(__name__)
 
 PASSING = (408, 429, 500, 502, 503, 504)
 LONGEST_WAIT_S = 30.0
@@ -90,10 +94,19 @@ class OpenAISampler:
         with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="sampling") as pool:
             waiting = [pool.submit(self._one, request, params) for request in requests]
             try:
-                return [future.result() for future in waiting]
+                found = [future.result() for future in waiting]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        if params.temperature > 0 and _all_alike(found):
+            log.warning(
+                "%s gives every prompt's %d samples alike at temperature %g: it seems to decode greedily. "
+                "(transformers serve does unless the model's generation_config.json has do_sample: true.)",
+                self.endpoint,
+                max(Counter(one.request.prompt_id for one in found).values()),
+                params.temperature,
+            )
+        return found
 
     def _one(self, request: Request, params: SamplingParams) -> Completion:
         answer = self._post(self._body(request, params))
@@ -157,6 +170,13 @@ class OpenAISampler:
                 time.sleep(wait)
                 wait = min(LONGEST_WAIT_S, 2 * wait)
         raise LightR1Error(f"{self.endpoint} failed {self.retries + 1} times, last with {fault}")
+
+
+def _all_alike(completions: Sequence[Completion]) -> bool:
+    """Whether no prompt has two different samples, of at least eight that could differ."""
+    different = {(one.request.prompt_id, tuple(one.completion_ids)) for one in completions}
+    prompts = {one.request.prompt_id for one in completions}
+    return len(different) == len(prompts) and len(completions) - len(prompts) >= 8
 
 
 def from_chat(

@@ -136,3 +136,20 @@ def test_the_key_is_read_from_the_environment(chat, monkeypatch):
     with server(chat) as url:
         from_chat(url=url, **options).sample(requests(1), PARAMS)
         assert stats(url)["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("alike", "temperature", "warned"), [(True, 1.0, True), (False, 1.0, False), (True, 0, False)]
+)
+def test_a_server_that_decodes_greedily_although_asked_to_sample_is_warned_of(
+    chat, monkeypatch, caplog, alike, temperature, warned
+):
+    def answer(body):
+        text = "a" if alike or body["seed"] % 2 else "b"
+        return {"choices": [{"text": text * (len(body["prompt"]) % 5), "finish_reason": "stop"}]}
+
+    one = sampler(chat, "http://nowhere", server="plain")
+    monkeypatch.setattr(one, "_post", answer)
+    one.sample(requests(12), SamplingParams(max_tokens=8, temperature=temperature))
+    assert [r.levelname for r in caplog.records] == ["WARNING"] * warned
+    assert ("4 samples alike" in caplog.text) == warned
