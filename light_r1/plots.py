@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from data_tools.rows import read_rows
 from light_r1.run_summary import FunnelRow, RunSummary, StageSummary, score_name
 
 _SIZE = (7.0, 3.2)
+_NOISY = 30  # points from which on a curve is drawn smoothed, over the faint points
+_LIMIT = "context"  # the line that is a setting, not a measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ PANELS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "response length",
             (
-                ("context/max_completion_length", "context"),
+                ("context/max_completion_length", _LIMIT),
                 ("completions/max_length", "longest"),
                 ("completions/mean_length", "mean"),
                 ("completions/mean_terminated_length", "mean of finished"),
@@ -113,6 +116,7 @@ def _draw(folder: Path, section: str, title: str, draw: Callable[[Any], None]) -
     path = folder / f"{section}-{title}.png".lower().replace(" ", "-").replace("/", "-")
     figure, axes = pyplot.subplots(figsize=_SIZE, dpi=110)
     draw(axes)
+    axes.set_title(title if section in ("scores", "data") else f"{section}: {title}", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path)
@@ -170,12 +174,29 @@ def series(curve: Sequence[dict[str, Any]], panel: Panel) -> dict[str, list[tupl
 
 def _curves(axes: Any, lines: dict[str, list[tuple[int, float]]], ylabel: str) -> None:
     for label, points in lines.items():
-        axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
+        steps, values = zip(*points, strict=True)
+        if label == _LIMIT:
+            axes.step(steps, values, where="post", label=label, color="0.6", linestyle="--")
+        elif len(points) < _NOISY:
+            axes.plot(steps, values, label=label, marker=".")
+        else:
+            (noisy,) = axes.plot(steps, values, alpha=0.25)
+            axes.plot(steps, smoothed(values), label=label, color=noisy.get_color())
     axes.set_xlabel("optimizer step")
     axes.set_ylabel(ylabel)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if len(lines) > 1:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Return the mean over a window around each value, a tenth of them wide, narrower at both ends."""
+    reach = len(values) // 20
+    means = []
+    for place in range(len(values)):
+        near = min(reach, place, len(values) - 1 - place)
+        means.append(fmean(values[place - near : place + near + 1]))
+    return means
 
 
 def _by_stage(axes: Any, stages: Sequence[StageSummary]) -> None:
@@ -186,9 +207,13 @@ def _scores(axes: Any, stages: Sequence[StageSummary], benchmark: str) -> None:
     scores = [stage.scores[benchmark] for stage in stages]
     values = [100 * score[score_name(score)] for score in scores]
     axes.errorbar(range(len(stages)), values, yerr=[100 * s["se"] for s in scores], fmt="o-", capsize=4)
+    for place, value in enumerate(values):
+        axes.annotate(
+            f"{value:.1f}", (place, value), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8
+        )
     _by_stage(axes, stages)
-    axes.set_ylabel(f"{score_name(scores[0])} on {benchmark}, % ± SE")
-    axes.set_ylim(0, max(1.0, 1.15 * max(values)))
+    axes.set_ylabel(f"{score_name(scores[0])}, % ± SE")
+    axes.set_ylim(0, max(1.0, 1.25 * max(values)))
 
 
 def _lengths(axes: Any, stages: Sequence[StageSummary], benchmark: str) -> None:
@@ -199,7 +224,7 @@ def _lengths(axes: Any, stages: Sequence[StageSummary], benchmark: str) -> None:
             index, scores["tokens"], f"{100 * scores['truncated']:.0f}% cut", ha="center", va="bottom", fontsize=8
         )
     _by_stage(axes, stages)
-    axes.set_ylabel(f"mean tokens on {benchmark}")
+    axes.set_ylabel("mean tokens a response")
     axes.margins(y=0.15)
 
 
@@ -208,7 +233,7 @@ def _by_difficulty(axes: Any, stages: Sequence[StageSummary], benchmark: str) ->
         rates = stage.scores[benchmark]["by_difficulty"]
         axes.plot(list(rates), [100 * rate for rate in rates.values()], marker="o", label=stage.name)
     axes.set_xlabel("difficulty")
-    axes.set_ylabel(f"right on {benchmark}, %")
+    axes.set_ylabel("right, %")
     axes.set_ylim(0, 105)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
@@ -242,6 +267,7 @@ def _funnel(axes: Any, rows: Sequence[FunnelRow]) -> None:
     for place, row in zip(places, shown, strict=True):
         axes.text(max(row.rows_in, row.kept), place, f" {row.text}", va="center", fontsize=8)
     axes.set_yticks(places, [row.name for row in shown], fontsize=8)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("rows")
     axes.margins(x=0.25)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)

@@ -127,9 +127,10 @@ def _summary(run: RunSummary) -> str:
     done = [stage for stage in run.stages if stage.manifest]
     expected = [stage for stage in run.stages if stage.type != START]
     seconds = sum(stage.manifest["seconds"] for stage in done if stage.manifest)
-    start = run.recipe["model"]["name_or_path"] or "random weights"
+    model = run.recipe["model"]
+    start = model["name_or_path"] or ("random weights" if model.get("init") else "")
     return (
-        f"{len(done)} of {len(expected)} stages done from {start}, seed {run.recipe['seed']}. "
+        f"{len(done)} of {len(expected)} stages done{f' from {start}' if start else ''}, seed {run.recipe['seed']}. "
         f"{duration(seconds)} without evaluations."
     )
 

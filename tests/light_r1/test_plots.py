@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from light_r1.plots import PANELS, draw_all, series
+from light_r1.plots import PANELS, draw_all, series, smoothed
 from light_r1.run_summary import read_run
 from tests.light_r1.run_folders import finish, spec, whole_run, write_lines, write_run
 
@@ -57,3 +57,21 @@ def test_names_with_odd_characters_are_drawn(tmp_path):
     finish(root, "sft_$1$_a", "sft", rows={"in": 2, "kept": 1, "dropped": {"odd_$": 1}})
     write_lines(root / "sft_$1$_a/metrics.jsonl", [{"step": i, "loss": 1.0} for i in (1, 2)])
     assert len(draw_all(read_run(root), tmp_path / "plots")) == 2
+
+
+def test_smoothing_keeps_lines_straight_and_takes_the_noise_of_a_flat_one():
+    line = [2.0 * i for i in range(40)]
+    assert smoothed(line) == pytest.approx(line)
+    noisy = [float(i % 2) for i in range(100)]
+    assert all(abs(value - 0.5) < 0.06 for value in smoothed(noisy)[5:-5])
+    assert smoothed([3.0]) == [3.0]
+
+
+@pytest.mark.parametrize("steps", [5, 60])
+def test_long_and_short_curves_and_the_context_are_drawn(tmp_path, steps):
+    root = write_run(tmp_path / "toy", [spec("rl", "grpo")])
+    finish(root, "rl", "grpo")
+    event = {"completions/mean_length": 9.0, "context/max_completion_length": 12}
+    write_lines(root / "rl/metrics.jsonl", [{"step": i, **event} for i in range(steps)])
+    (picture,) = draw_all(read_run(root), tmp_path / "plots")
+    assert picture.title == "response length"
