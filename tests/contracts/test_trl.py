@@ -133,3 +133,16 @@ def test_grpo_generates_once_for_all_steps_of_a_batch():
 def test_config_fields_that_are_read(config, fields):
     missing = set(fields.split()) - set(config.__dataclass_fields__)
     assert not missing, f"{config.__name__} of TRL {trl.__version__} has no {missing}"
+
+
+@pytest.mark.parametrize(
+    ("trainer", "names"),
+    [
+        (SFTTrainer, "_metrics _total_train_tokens _signature_columns _set_signature_columns_if_needed fused_lm_head"),
+        (DPOTrainer, "_metrics _total_train_tokens beta ref_chosen_logps ref_rejected_logps completion_mask"),
+    ],
+)
+def test_names_that_are_read_or_set_on_the_trainers(trainer, names):
+    source = inspect.getsource(inspect.getmodule(trainer))
+    missing = [name for name in names.split() if name not in source]
+    assert not missing, f"{trainer.__name__} of TRL {trl.__version__} has no {missing}"

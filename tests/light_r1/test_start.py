@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, GenerationConfig
@@ -81,6 +82,32 @@ def test_a_checkpoint_without_its_optimizer_is_not_resumed(kind, tokenizer, tmp_
     for resume in (True, str(tmp_path / "checkpoint-1")):
         with pytest.raises(StageError, match="optimizer"):
             made(kind, tmp_path, tokenizer, **fields).train(resume_from_checkpoint=resume)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("sft", {}), ("sft", {"packing": True, "max_length": 200, "order": "by_difficulty"}), ("dpo", {})],
+    ids=["sft", "sft packed", "dpo"],
+)
+def test_resume_is_bit_exact_with_an_adapter_and_packed(tokenizer, tmp_path, name, fields):
+    trainer, tests = KINDS[name]
+
+    def run(folder, resume=None):
+        args = tests.config(
+            tmp_path / folder, **{"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 1, **fields}
+        )
+        adapter = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM")
+        torch.manual_seed(7)
+        made = trainer(make_model(tokenizer), args, tests.ROWS, processing_class=tokenizer, peft_config=adapter)
+        made.train(resume_from_checkpoint=resume)
+        return made
+
+    whole = run("whole")
+    assert whole.state.global_step >= 4
+    again = run("again", str(tmp_path / "whole" / "checkpoint-3"))
+    expected = dict(whole.model.named_parameters())
+    assert any("lora_B" in name and value.any() for name, value in expected.items())
+    assert all(torch.equal(value, expected[name]) for name, value in again.model.named_parameters())
 
 
 @pytest.mark.parametrize(
