@@ -39,6 +39,13 @@ _PRESETS: dict[str, dict[str, Any]] = {
     # LIMR (arXiv 2502.11886): LIM score of at least 0.6; keeps exactly its 1,389 published problems.
     "limr": {"score_column": "score", "min_score": 0.6},
 }
+_WINDOW_FIELDS = {
+    "low": "min_pass_rate",
+    "high": "max_pass_rate",
+    "mixed": "mixed",
+    "low_inclusive": "min_inclusive",
+    "high_inclusive": "max_inclusive",
+}
 _UNPUBLISHED = {"light-r1-stage1": "max_pass_rate", "light-r1-stage2": "max_pass_rate"}
 
 
@@ -107,6 +114,27 @@ def difficulty(
     return per_row(check_difficulty, counted, criteria=criteria)
 
 
+def window_of(*, preset: Preset | None = None, interval: Interval = "point", **options: Any) -> Window | None:
+    """Return the window of pass rates that options of `difficulty` keep.
+
+    Args:
+        preset: See `difficulty`.
+        interval: See `difficulty`.
+        **options: Its other options.
+
+    Returns:
+        None where no bound is given, or where an interval or a published rate or score decides instead of the counts
+        of a row's samples.
+
+    Raises:
+        DataToolsError: If a preset lacks a bound that its paper does not publish, or the bounds are no window.
+    """
+    settled = _with_preset(preset, options)
+    elsewhere = interval != "point" or any(name in settled for name in ("rollouts", "rate_column", "score_column"))
+    bounds = {field: settled[name] for field, name in _WINDOW_FIELDS.items() if name in settled}
+    return None if elsewhere or not bounds else Window(**bounds)
+
+
 @dataclass(frozen=True, slots=True)
 class Criteria:
     """The options of `difficulty`, settled.
@@ -138,9 +166,7 @@ class Criteria:
 
 def _criteria(options: Mapping[str, Any], *, stored: bool, rate_column: str | None, **compared: Any) -> Criteria:
     """Settle what is compared with what; rates are asked for unless only a score is to decide."""
-    names = {"low": "min_pass_rate", "high": "max_pass_rate", "mixed": "mixed"}
-    names |= {"low_inclusive": "min_inclusive", "high_inclusive": "max_inclusive"}
-    bounds = {field: options[name] for field, name in names.items() if name in options}
+    bounds = {field: options[name] for field, name in _WINDOW_FIELDS.items() if name in options}
     return Criteria(
         window=Window(**bounds),
         rated=bool(bounds) or stored or rate_column is not None or "score_column" not in options,

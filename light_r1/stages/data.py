@@ -24,7 +24,7 @@ class DataStage(Stage):
     """Sends the rows of `data` through `steps`.
 
     A step is a tool of `data_tools` with its options, or `sample`, which draws n responses per question from the
-    model of `from`, judges them, and adds `responses`, `n`, `n_correct` and `pass_rate` to each row.
+    model of `from`, judges them, and adds `responses`, `n`, `n_correct` and `pass_rate` to each row (`sample_step`).
     """
 
     makes: ClassVar[Kind] = "rows"
@@ -52,9 +52,11 @@ class DataStage(Stage):
         assert job.spec.data is not None
         rows: Sequence[Row] = stage_rows(job, job.spec.data)
         seen, dropped, counts = len(rows), [], []
-        for number, steps in enumerate(_segments(job.spec.options["steps"])):
+        segments = _segments(job.spec.options["steps"])
+        for number, steps in enumerate(segments):
             if steps[0]["tool"] == SAMPLE:
-                rows = self._sample(job, rows, steps[0])
+                following = segments[number + 1][0] if number + 1 < len(segments) else None
+                rows = self._sample(job, rows, steps[0], following)
                 continue
             handed = job.dir.path / "steps" / f"{number}.jsonl"
             if job.ranks.is_main:
@@ -78,16 +80,17 @@ class DataStage(Stage):
         reasons = Counter(f"{step}: {item.reason}" for step, item in dropped)
         return StageResult(_metrics(rows), RowCounts(seen, len(rows), dict(reasons)))
 
-    def _sample(self, job: StageJob, questions: Sequence[Row], step: dict[str, Any]) -> list[Row]:
-        from light_r1.rollouts import with_responses
-        from light_r1.stages.options import SampleOptions
+    def _sample(
+        self, job: StageJob, questions: Sequence[Row], step: dict[str, Any], following: dict[str, Any] | None
+    ) -> list[Row]:
         from light_r1.stages.policy import Policy, sampling_params
+        from light_r1.stages.sample_step import SampleStepOptions, sampled, stop_rule
 
-        options = SampleOptions(**{key: value for key, value in step.items() if key != "tool"})
+        options = SampleStepOptions(**{key: value for key, value in step.items() if key != "tool"})
+        rule = stop_rule(options, following)
         collector = Policy(job).collector(job, job.dir.path, batch_size=options.batch_size)
         params = sampling_params(options, job.recipe.seed)
-        samples = collector.collect(questions, options.n, params, label=job.spec.name)
-        return [with_responses(question, records) for question, records in zip(questions, samples, strict=True)]
+        return sampled(collector, questions, options, params, rule, label=job.spec.name)
 
 
 def _segments(steps: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:

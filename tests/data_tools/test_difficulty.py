@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_tools.difficulty import difficulty
+from data_tools.difficulty import difficulty, window_of
+from data_tools.pass_rates import Window
 from data_tools.rollouts import RolloutStore, prompt_id
 from data_tools.rows import DataToolsError, Dropped, read_rows
 from tests.shared import shared_file
@@ -108,3 +109,13 @@ def test_counts_of_logged_rollouts_are_the_published_ones():
         (found,) = difficulty([{**row}])
         assert found["pass_rate"] == pytest.approx(row["pass_rate"])
         assert found["n"] == row["n_graded"]
+
+
+def test_window_of_the_options_is_the_one_that_filters():
+    assert window_of(min_pass_rate=0.2, max_inclusive=False) == Window(low=0.2, high_inclusive=False)
+    assert window_of(preset="open-r1") == Window(0.1, 0.9, low_inclusive=False, high_inclusive=False)
+    assert window_of() is None
+    assert window_of(min_pass_rate=0.2, interval="inside") is None
+    assert window_of(min_pass_rate=0.2, rollouts="store.jsonl") is None
+    with pytest.raises(DataToolsError, match="max_pass_rate"):
+        window_of(preset="light-r1-stage2")
