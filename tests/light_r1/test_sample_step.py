@@ -103,5 +103,5 @@ def test_the_window_is_that_of_the_next_step():
     ],
 )
 def test_risk_without_a_window_is_refused(following):
-    with pytest.raises(StageError, match="sample.risk"):
+    with pytest.raises(StageError, match=r"sample\.risk"):
         stop_rule(options(), following)
