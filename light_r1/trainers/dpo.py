@@ -51,6 +51,7 @@ from light_r1.trainers.start import (
     held_out_rows,
     refuse_adapter,
     refuse_torn,
+    refuse_untying,
     tokenizer_of,
 )
 
@@ -163,6 +164,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             **kwargs,
         )
         show_tied_heads_bias(self.model)
+        refuse_untying(self.model)
         answer_as_trained(self.model, processing_class, self.chat)
 
     def _prepare_dataset(

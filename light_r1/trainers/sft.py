@@ -46,6 +46,7 @@ from light_r1.trainers.start import (
     held_out_rows,
     refuse_adapter,
     refuse_torn,
+    refuse_untying,
     tokenizer_of,
 )
 
@@ -185,6 +186,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             **kwargs,
         )
         show_tied_heads_bias(self.model)
+        refuse_untying(self.model)
         answer_as_trained(self.model, processing_class, self.chat)
         self._watch_difficulty()
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+import torch
 from datasets import Dataset, IterableDataset
+from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -124,6 +126,25 @@ def answer_as_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     ends = [] if known is None else [known] if isinstance(known, int) else list(known)
     if chat.end_token_id not in ends:
         config.eos_token_id = [chat.end_token_id, *ends]
+
+
+def refuse_untying(model: torch.nn.Module) -> None:
+    """Refuse an adapter that trains a copy of one of two tied layers: merging it would leave them apart.
+
+    Raises:
+        StageError: `modules_to_save` names an embedding or output layer of a model that ties them.
+    """
+    if not isinstance(model, PeftModel) or not model.get_base_model().config.tie_word_embeddings:
+        return
+    for config in model.peft_config.values():
+        if not isinstance(config, LoraConfig) or config.ensure_weight_tying:
+            continue
+        tied = {"embed_tokens", "lm_head"} & set(config.modules_to_save or ())
+        if tied:
+            raise StageError(
+                f"modules_to_save={sorted(tied)}: this model ties its embeddings, and merging would untie them. Set "
+                "ensure_weight_tying=True, or train single tokens with trainable_token_indices."
+            )
 
 
 def refuse_torn(resume_from_checkpoint: str | bool | None, output_dir: str) -> None:

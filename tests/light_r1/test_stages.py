@@ -116,6 +116,13 @@ def test_dpo_samples_judges_pairs_and_trains_round_by_round(start, tmp_path, rou
         assert again == result, "rounds that are done were done again"
 
 
+def test_processes_that_did_not_find_each_other_stop_the_stage(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(Ranks, "barrier", lambda self: None)
+    job = replace(job_for(tmp_path, start, ROWS, args={"max_length": 256}), ranks=Ranks(0, 2))
+    with pytest.raises(StageError, match="2 processes were launched, the trainer has 1"):
+        load_stage("sft").run(job)
+
+
 def test_dpo_without_any_pair_says_why(start, tmp_path):
     rows = [{**row, "responses": [{"text": row["solution"], "correct": True, "finished": True}]} for row in ROWS]
     job = job_for(tmp_path, start, rows, args={"loss_type": ["nca_pair"]})

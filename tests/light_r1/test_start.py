@@ -76,6 +76,32 @@ def test_the_path_of_an_adapter_is_refused(kind, tokenizer, tmp_path):
         made(kind, tmp_path, tokenizer, model=str(tmp_path / "adapter"))
 
 
+def test_an_adapter_that_would_untie_the_embeddings_is_refused(kind, tokenizer, tmp_path):
+    trainer, tests = kind
+
+    def with_adapter(**fields):
+        adapter = LoraConfig(r=2, task_type="CAUSAL_LM", modules_to_save=["embed_tokens"], **fields)
+        model = make_model(tokenizer)
+        return trainer(model, tests.config(tmp_path), tests.ROWS, processing_class=tokenizer, peft_config=adapter)
+
+    with pytest.raises(StageError, match="merging would untie"):
+        with_adapter()
+    merged = with_adapter(ensure_weight_tying=True).model.merge_and_unload()
+    assert merged.lm_head.weight.data_ptr() == merged.get_input_embeddings().weight.data_ptr()
+
+
+def test_one_model_can_be_trained_again(kind, tokenizer, tmp_path):
+    model, fresh = make_model(tokenizer), make_model(tokenizer)
+    made(kind, tmp_path / "0", tokenizer, model=model, max_steps=1).train()
+    fresh.load_state_dict(model.state_dict())
+    losses = []
+    for number, one in enumerate((model, fresh)):
+        again = made(kind, tmp_path / f"again-{number}", tokenizer, model=one, max_steps=1)
+        again.train()
+        losses.append(again.state.log_history[0]["loss"])
+    assert losses[0] == losses[1]
+
+
 def test_a_checkpoint_without_its_optimizer_is_not_resumed(kind, tokenizer, tmp_path):
     fields = {"save_strategy": "steps", "save_steps": 1, "save_only_model": True, "max_steps": 2}
     made(kind, tmp_path, tokenizer, **fields).train()
