@@ -214,6 +214,13 @@ def test_drop_report_shows_the_lengths():
     assert "257 to      512:        1" in text
 
 
+def test_drop_report_counts_only_rows_that_have_a_length():
+    text = drop_report("train", {"overlength": 1, "no_think": 300}, [0] * 300 + list(range(1, 101)), 99)
+    assert "max_length=96 keeps 95% of the rows\n  max_length=100 keeps 99%" in text
+    assert "missing_think='keep'" in text
+    assert "max_length" not in drop_report("train", {"unclosed_think": 5}, [0] * 5, 99)
+
+
 def test_config_fields_survive_json(tmp_path):
     fields = json.loads(config(tmp_path, schedule_epochs=100, stop_after_epochs=4).to_json_string())
     assert fields["num_train_epochs"] == 4
