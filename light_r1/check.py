@@ -206,7 +206,7 @@ def _check_evaluate(findings: Findings) -> None:
         return
     if not evaluate.benchmarks and evaluate.after != "none":
         findings.at("evaluate.after", "there are no benchmarks", "benchmarks: name -> source")
-    if isinstance(evaluate.after, tuple):
+    if isinstance(evaluate.after, tuple) and findings.recipe.stages:
         names = [stage.name for stage in findings.recipe.stages if not stage.implicit]
         for index, name in enumerate(evaluate.after):
             if name not in names:

@@ -11,6 +11,7 @@ _WORDS = re.compile(r"[A-Za-z]{2,}")
 _FREE_TEXT_WORDS = 8
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _TOWER = re.compile(r"(?:\d+\s*\^\s*\{?\s*){3}\d")
+_MISSING = ("nan", "none", "null", "n/a", "<na>")
 _EMPTY_BOX = re.compile(r"\\f?box(?:ed)?\s*\{\s*\}")
 
 
@@ -32,6 +33,8 @@ def answer_fault(answer: Any) -> str | None:
         return "is empty"
     bare = _bare(text)
     shown = f"{text[:40]!r}"
+    if bare.strip().lower() in _MISSING:
+        return f"is {bare.strip()!r}: a table's mark of a missing value"
     if not bare.strip(" .,;$"):
         return f"{shown} holds no answer"
     if bare.count("{") != bare.count("}"):

@@ -79,6 +79,8 @@ def _check_training(stage: StageSpec, args: Args, findings: Findings) -> None:
     if args["save_only_model"]:
         findings.at(f"{name}.save_only_model", "a stage that was cut off could not resume", "false")
     _check_keywords(args, name, findings)
+    if args["max_steps"] == 0:
+        findings.at(f"{name}.max_steps", "0 would mean all epochs", "at least 1, or -1 for num_train_epochs")
     if args["warmup_steps"] >= 1 and args["warmup_steps"] != int(args["warmup_steps"]):
         findings.at(f"{name}.warmup_steps", f"is {args['warmup_steps']:g}", "whole steps, or a share below 1")
 
@@ -103,6 +105,13 @@ def _check_keywords(args: Args, name: str, findings: Findings) -> None:
     if function is not None:
         taken = [n for n in table(f"transformers.optimization:{function}").fields if n not in _SCHEDULE_GIVEN]
         _check_names(args, "lr_scheduler_kwargs", name, taken, findings)
+    rate = args["lr_scheduler_kwargs"] or {}
+    if str(args["lr_scheduler_type"]).endswith("with_min_lr") and len({"min_lr", "min_lr_rate"} & set(rate)) != 1:
+        found = "needs min_lr or min_lr_rate" if not rate else "takes one of min_lr and min_lr_rate"
+        findings.at(f"{name}.lr_scheduler_type", f"{args['lr_scheduler_type']} {found}", "lr_scheduler_kwargs with it")
+    if args["lr_scheduler_type"] == "warmup_stable_decay" and "num_decay_steps" not in rate:
+        key = f"{name}.lr_scheduler_type"
+        findings.at(key, "warmup_stable_decay needs num_decay_steps", "lr_scheduler_kwargs with it")
     _check_names(args, "gradient_checkpointing_kwargs", name, _CHECKPOINTING, findings)
     deepspeed = args["deepspeed"]
     if isinstance(deepspeed, str) and not Path(deepspeed).is_file():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from light_r1.stage_blocks import reward_names
 
 ROWS = 50
 # Steps after which rows may have other columns, or other contents in them, than their source has.
-_REWRITES = ("convert", "extract", "normalize_think", "perturb")
+_REWRITES = ("convert", "extract", "perturb")
+# Steps that repair or drop faulty rows: behind them only what is wrong with every row is a fault.
+_MENDS = ("normalize_think",)
 _TRL_GIVES = {
     "prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments",
 }  # fmt: skip
@@ -45,10 +47,12 @@ class Sample:
     Args:
         key: Dotted key of the source.
         rows: (place, row with canonical columns) of those that could be read.
+        mended: Whether a step in between mends rows, or drops those that it cannot mend.
     """
 
     key: str
     rows: tuple[tuple[str, Row], ...]
+    mended: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -70,12 +74,20 @@ def check_data(findings: Findings) -> None:
             for origin, steps in _origins(name, findings):
                 sample = samples.get(origin)
                 if sample is not None and not any(step in _REWRITES for step in steps):
-                    _check_stage_rows(stage, sample, findings)
+                    mended = any(step in _MENDS for step in steps)
+                    _check_stage_rows(stage, replace(sample, mended=mended), findings)
     if recipe.evaluate is not None:
         for name, source in recipe.evaluate.benchmarks.items():
             sample = _sample(source, f"evaluate.benchmarks.{name}", findings)
             if sample is not None and _need(sample, ("problem", "answer"), "a benchmark", findings):
                 _check_answers(sample, findings)
+                _note_copies(sample, findings)
+
+
+def _note_copies(sample: Sample, findings: Findings) -> None:
+    asked = {str(row["problem"]) for _, row in sample.rows}
+    if len(asked) < len(sample.rows):
+        findings.note(f"{sample.key}: the first {len(sample.rows)} rows ask {len(asked)} different questions")
 
 
 def _note_unread(findings: Findings) -> None:
@@ -107,7 +119,7 @@ def _origins(name: str | None, findings: Findings, depth: int = 0) -> Iterator[t
 
 def _sample(source: SourceSpec, key: str, findings: Findings) -> Sample | None:
     """Read the first rows of a source; None if there are none to look at."""
-    if source.hub is not None or source.mix or findings.told(f"{key}.generator"):
+    if source == SourceSpec() or source.hub is not None or source.mix or findings.told(f"{key}.generator"):
         return None
     rows: list[tuple[str, Row]] = []
     try:
@@ -161,7 +173,7 @@ def _need(sample: Sample, columns: tuple[str, ...], who: str, findings: Findings
             hint=did_you_mean(column, sample.columns) or f"Name it with columns: {{{column}: ...}}.",
         )
     for column in columns:
-        if column not in missing:
+        if column not in missing and column != "answer":  # which may be a list, and has a check of its own
             _report_first(
                 sample, f"{column} is empty or no text", lambda row, c=column: not _has_text(row.get(c)), findings
             )
@@ -169,14 +181,14 @@ def _need(sample: Sample, columns: tuple[str, ...], who: str, findings: Findings
 
 
 def _has_text(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(value.strip())
-    return isinstance(value, list) and bool(value) and all(isinstance(item, str) and item for item in value)
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _report_first(sample: Sample, what: str, is_fault: Any, findings: Findings) -> int:
     """Report the first row with a fault and how many there are; return their number."""
     faulty = [place for place, row in sample.rows if is_fault(row)]
+    if sample.mended and len(faulty) < len(sample.rows):
+        return 0
     if faulty:
         more = f" ({len(faulty)} of the first {len(sample.rows)} rows)" if len(faulty) > 1 else ""
         findings.at(sample.key, f"{faulty[0]}: {what}{more}")
@@ -220,14 +232,14 @@ def _check_thoughts(stage: StageSpec, sample: Sample, findings: Findings) -> Non
     if len(tags) != 2:
         return
     faults = {place: _thought_fault(row, tags) for place, row in sample.rows}
-    broken = [place for place, fault in faults.items() if fault not in (None, "no_think")]
+    broken = [place for place, fault in faults.items() if fault not in (None, "no_think") and not sample.mended]
     for place in broken[:1]:
         more = f" ({len(broken)} of the first {len(faults)} rows)" if len(broken) > 1 else ""
         hint = "Put a data stage with normalize_think before the stage, which drops and counts such rows."
         findings.at(sample.key, f"{place}: solution has the fault {faults[place]}{more}", hint=hint)
     without = [place for place, fault in faults.items() if fault == "no_think"]
     policy, limit = stage.args.get("missing_think", "drop"), stage.args.get("max_drop_rate", 0.1)
-    if not without or policy == "keep":
+    if not without or policy == "keep" or (sample.mended and len(without) < len(faults)):
         return
     share = f"{len(without)} of the first {len(faults)} rows have no {tags[0]} thought"
     if policy == "error":
@@ -266,7 +278,9 @@ def _check_dpo_rows(stage: StageSpec, sample: Sample, findings: Findings) -> Non
             columns = (*columns, "answer")
         if _need(sample, columns, who, findings) and "answer" in columns:
             _check_answers(sample, findings)
-        _report_first(sample, "responses must be a list of items with text and correct", _no_responses, findings)
+        each = "responses must be a list of items with text and correct: true, false or null"
+        _report_first(sample, each, _no_responses, findings)
+        _report_first(replace(sample, mended=True), "no response is there", _is_without_responses, findings)
     elif sample.has("chosen") or sample.has("rejected"):
         if _need(sample, ("problem", "chosen", "rejected"), who, findings):
             _report_first(sample, "chosen and rejected are the same", _same_sides, findings)
@@ -282,9 +296,15 @@ def _check_dpo_rows(stage: StageSpec, sample: Sample, findings: Findings) -> Non
 def _no_responses(row: Mapping[str, Any]) -> bool:
     responses = row.get("responses")
     return not isinstance(responses, list) or not all(
-        isinstance(one, Mapping) and "correct" in one and (one.get("text") or one.get("completion_ids")) is not None
+        isinstance(one, Mapping)
+        and one.get("correct", "") in (True, False, None)
+        and (one.get("text") or one.get("completion_ids")) is not None
         for one in responses
     )
+
+
+def _is_without_responses(row: Mapping[str, Any]) -> bool:
+    return row.get("responses") == []
 
 
 def _same_sides(row: Mapping[str, Any]) -> bool:
@@ -302,7 +322,8 @@ def _check_data_rows(stage: StageSpec, sample: Sample, findings: Findings) -> No
             added |= {"responses", "n", "n_correct", "pass_rate"}
             continue
         columns = tuple(column for column in tool_doc(tool).needs if column not in added)
-        _need(sample, columns, f"stage {stage.name} ({tool})", findings)
+        # A tool drops the rows that it can do nothing with, and says so.
+        _need(replace(sample, mended=True), columns, f"stage {stage.name} ({tool})", findings)
         if tool in _REWRITES:
             return
 
@@ -335,10 +356,10 @@ def _check_answers(sample: Sample, findings: Findings) -> None:
     """Check that gold answers are something the verifier can compare with."""
     faults = {place: answer_fault(row.get("answer")) for place, row in sample.rows}
     faulty = [place for place, fault in faults.items() if fault]
-    if not faulty:
+    if not faulty or (sample.mended and len(faulty) < len(faults)):
         return
     first = faulty[0]
-    if len(faulty) <= 0.1 * len(faults) and faults[first] != "empty":
+    if len(faulty) <= 0.1 * len(faults) and faults[first] not in ("is empty", "is missing"):
         findings.note(f"{sample.key}: {first}: answer {faults[first]} ({len(faulty)} of the first {len(faults)} rows)")
         return
     more = f" ({len(faulty)} of the first {len(faults)} rows)" if len(faulty) > 1 else ""

@@ -17,6 +17,10 @@ from light_r1.typecheck import Faults, check_field
 from light_r1.yaml_lines import Node
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?\Z")
+_SIZES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "max_position_embeddings",
+)  # fmt: skip
 _ATTENTION = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -49,11 +53,26 @@ def check_stage_model(stage: StageSpec, findings: Findings) -> None:
         findings.at(f"{key}.quantization", "load_in_4bit and load_in_8bit exclude each other")
     if trains and model.quantization and not model.lora:
         findings.at(f"{key}.quantization", "quantised weights cannot be trained", "a lora block beside it")
+    if trains and model.dtype == "float16" and not model.lora:
+        findings.at(f"{key}.dtype", "float16 weights cannot be trained: small updates vanish", "bfloat16 or float32")
+    longest, positions = stage.args.get("max_length"), _positions(model)
+    if trains and longest is not None and positions is not None and longest > positions:
+        findings.at(
+            f"{stage.name}.args.max_length",
+            f"{longest} is beyond the max_position_embeddings {positions} of the model made from init",
+        )
     targets = (model.lora or {}).get("target_modules")
     if trains and targets is not None and "lm_head" in ([targets] if isinstance(targets, str) else targets):
         findings.at(
             f"{key}.lora.target_modules", "lm_head cannot have an adapter: TRL fuses it with the loss", "other layers"
         )
+
+
+def _positions(model: ModelSpec) -> int | None:
+    """Return the longest row that a model made from nothing is made for."""
+    config = (model.init or {}).get("config")
+    longest = config.get("max_position_embeddings") if isinstance(config, Mapping) else None
+    return longest if isinstance(longest, int) else None
 
 
 def _check_name(name: str, key: str, findings: Findings) -> None:
@@ -62,6 +81,18 @@ def _check_name(name: str, key: str, findings: Findings) -> None:
             findings.at(key, f"no folder {name}", "a model folder or a name on the hub")
     elif not _HUB_NAME.match(name) and not Path(name).is_dir():
         findings.at(key, f"{name!r} is neither a folder nor a name on the hub", "owner/name")
+    elif not Path(name).is_dir():
+        _check_neighbours(name, Path(name).parent, key, findings)
+
+
+def _check_neighbours(name: str, folder: Path, key: str, findings: Findings) -> None:
+    """Report a name that might be one of the hub, but is nearly that of a folder here."""
+    path = Path(name)
+    beside = (
+        [child.name for child in folder.iterdir() if child.is_dir()] if path.parent.name and folder.is_dir() else []
+    )
+    if hint := did_you_mean(path.name, beside):
+        findings.at(key, f"no folder {name} here", "a folder that is there, or a name on the hub", hint)
 
 
 def _check_init(init: Mapping[str, Any], key: str, findings: Findings) -> None:
@@ -79,6 +110,10 @@ def _check_init(init: Mapping[str, Any], key: str, findings: Findings) -> None:
         findings.at(f"{key}.tokenizer", "is missing", "module:function, or the name of a tokenizer")
     elif ":" in tokenizer:
         check_dotted(tokenizer, f"{key}.tokenizer", findings)
+    elif findings.file(tokenizer) is None:
+        parent = findings.file(str(Path(tokenizer).parent))
+        if parent is not None:
+            _check_neighbours(tokenizer, parent, f"{key}.tokenizer", findings)
 
 
 def check_dotted(dotted: str, key: str, findings: Findings) -> None:
@@ -130,7 +165,12 @@ def _node(value: Any, place: Any, key: str) -> Node:
 
 
 def _check_heads(config: Mapping[str, Any], key: str, findings: Findings) -> None:
-    """Check that the width splits into heads, and the heads into groups."""
+    """Check that sizes are sizes, that the width splits into heads, and the heads into groups."""
+    empty = [name for name in _SIZES if name in config and config[name] is not None and config[name] < 1]
+    for name in empty:
+        findings.at(f"{key}.{name}", f"{config[name]} is out of range", "at least 1")
+    if empty:
+        return
     width, heads = config.get("hidden_size"), config.get("num_attention_heads")
     groups = config.get("num_key_value_heads")
     if width and heads and config.get("head_dim") is None and width % (2 * heads):

@@ -156,7 +156,8 @@ def _stages(root: Node, model: Node | None, faults: Faults) -> list[StageSpec]:
     defaults = check_defaults(root.items.get("defaults"), faults)
     node = root.items.get("stages")
     if node is None or not node.items:
-        faults.at(node or root, "stages is missing", expected="a list of stages, each with name and type")
+        if not any(problem.what.startswith("stages: ") for problem in faults.problems):
+            faults.at(node or root, "stages is missing", expected="a list of stages, each with name and type")
         return []
     built = [build_stage(name, stage, defaults, model, faults) for name, stage in node.items.items()]
     return [stage for stage in built if stage is not None]

@@ -44,6 +44,7 @@ def fault(recipe: str, old: str, new: str, *says: str, line: str = "") -> Fault:
 
 
 R32, R14, RS, SKY, TINY = "light_r1_32b", "light_r1_14b_ds", "open_rs_1.5b", "sky_t1_lora", "tiny"
+DSR = "deepscaler_1.5b"
 
 IN_RECIPES = [
     # unknown keys, at every level
@@ -118,7 +119,7 @@ IN_RECIPES = [
     fault(R32, r"- name: dpo-untagged", "- name: dpo", "a second stage called dpo"),
     fault(R32, r"    data: stage1\n", "", "sft-stage1: data is missing", line=r"- name: sft-stage1"),
     fault(R14, r"extends: light_r1_7b_ds", "extends: light_r1_8b_ds", "no recipe light_r1_8b_ds", "light_r1_7b_ds?"),
-    fault(R14, r"source: bigmath", "source: bigmat", "no source called bigmat", "Did you mean bigmath?"),
+    fault(R14, r"source: bigmath", "source: bigmat", "no source or data stage called bigmat", "Did you mean bigmath?"),
     # combinations
     fault(R14, r"num_generations: 8", "num_generations: 7", "no multiple of num_generations 7"),
     fault(R14, r"delta: 3.0", "delta: 1.1", "trust region of 1 + epsilon"),
@@ -146,7 +147,7 @@ IN_RECIPES = [
         line="think_tok.*<th",
     ),
     fault(TINY, r"hidden_size: \d+", "hidden_size: 97", "97 does not split into"),
-    fault(TINY, r"num_key_value_heads: \d+", "num_key_value_heads: 4", "4 does not divide"),
+    fault(TINY, r"num_key_value_heads: \d+", "num_key_value_heads: 3", "3 does not divide"),
     fault(TINY, r"hidden_size: \d+", "hiden_size: 96", "Did you mean hidden_size?"),
     fault(TINY, r"model_type: qwen2", "model_type: qwen99", "no model type qwen99"),
     fault(R32, r"name: light_r1_32b", "name: ../elsewhere", "cannot name the run folder"),
@@ -161,7 +162,49 @@ IN_RECIPES = [
     fault(RS, r"min_lr_rate:", "min_lr_rat:", "Did you mean min_lr_rate?"),
     fault(SKY, r"target_modules: all-linear", "target_modules: [q_proj, lm_head]", "lm_head cannot have an adapter"),
     fault(SKY, r"lora:", "quantization: {bnb_4bit_quant_type: nf5}\n  lora:", "bnb_4bit_quant_type", "fp4, nf4"),
+    # what only the trainer or the first step would find out
+    fault(R32, r"lr_scheduler_type: cosine", "lr_scheduler_type: cosine_with_min_lr", "needs min_lr or min_lr_rate"),
+    fault(R32, r"dtype: bfloat16", "dtype: float16", "float16 weights cannot be trained"),
+    fault(DSR, r"max_steps: 2080", "max_steps: 0", "0 would mean all epochs", "at least 1"),
+    fault(TINY, r"num_hidden_layers: \d+", "num_hidden_layers: 0", "num_hidden_layers", "at least 1"),
+    fault(
+        TINY, r"max_position_embeddings: \d+", "max_position_embeddings: 64", "256 is beyond", line=r"max_length: 256"
+    ),
+    fault(
+        "gsm8k_traces", r"data/gsm8k_tokenizer", "data/gsm8k_tokeniser", "no folder", "Did you mean gsm8k_tokenizer?"
+    ),
+    fault(
+        R32, r"method: ties", "method: slerp", "slerp goes between two models, here are 3", line=r"from: \[sft-stage2"
+    ),
+    fault(
+        R32,
+        r"loss_type: nca_pair",
+        "loss_type: [nca_pair, sft]\n      loss_weights: [1.0]",
+        "1 weights for 2",
+        line="loss_w",
+    ),
+    fault(
+        DSR,
+        r"steps_per_generation: 64 ",
+        "generation_batch_size: 12 ",
+        "no multiple of num_generations 8",
+        line="num_generations: 8",
+    ),
+    # the shape of values
+    fault(R32, r"  stage2: \{.*", "  stage2: stage2.jsonl", "data.stage2", "a mapping"),
+    fault(R32, r"after: \[.*\]", "after: sft-stage1", "evaluate.after", "all, none or a list"),
+    fault(R32, r"rewards: \[accuracy\]", "rewards: []", "grpo.rewards", "a list"),
+    fault(R32, r"\{tool: extract\}", "extract", "names no tool"),
+    fault(R14, r"max_len: 24000", "max_len: 24k", "'24k'", "an integer"),
+    fault(SKY, r"lora:(\n    [^\n]*)+", "lora: true", "model.lora", "a mapping"),
+    fault(R32, r"k: \[1, 64\]", "k: [0, 64]", "at least 1"),
+    fault(R32, r"stop_after_epochs: 4", "report_to: [wandb, mlflw]", "Did you mean mlflow?"),
+    fault(R32, r"stop_after_epochs: 4", "optim: adamw_torhc", "Did you mean adamw_torch?"),
+    fault(R32, r"\Z", "\nsampler: {backend: vllm, tensor_parallel: 2}\n", "tensor_parallel_size?", line=r"^sampler:"),
+    fault(R32, r"  sft:\n    args", "  sfft:\n    args", "Did you mean sft?"),
+    fault(R14, r"extends: .*", "extends: light_r1_14b_ds.yaml", "a cycle"),
     # the file itself
+    fault(R32, r"  dtype: bf", "\tdtype: bf", "a tab"),
     fault(
         R32, r"  dtype: bfloat16\n", "  dtype: bfloat16\n  dtype: float32\n", "duplicate key", line=r"dtype: float32"
     ),
@@ -253,6 +296,17 @@ IN_DATA: list[tuple[str, Callable[[Rows], Rows] | bytes, tuple[str, ...]]] = [
     (HELDOUT, b"\xff\xfe\x00\x01\n", ("gsm8k_heldout.jsonl",)),
     (HELDOUT, b"", ("has no rows",)),
     (TRACES, without("response"), ("response",)),
+    (HELDOUT, each(answer=float("nan")), ("row 1", "'nan'", "missing value")),
+    (HELDOUT, each(answer=[]), ("row 1", "empty list")),
+    (HELDOUT, each(answer=True), ("row 1", "True, not a text")),
+    (HELDOUT, at_row(2, problem=7), ("row 2", "problem")),
+    (HELDOUT, b'["a"]\n{"problem": "1"}\n', ("row 1", "expected an object")),
+    (TRACES, each(problem=None), ("no column problem",)),
+    (TRACES, each(response=["a", "b"]), ("row 1", "solution is empty or no text")),
+    (TRACES, each(response="just 3"), ("50 of the first 50 rows have no <think> thought",)),
+    (ROLLOUTS, each(responses="x"), ("row 1", "responses must be a list")),
+    (ROLLOUTS, each(responses=[]), ("row 1", "no response is there")),
+    (ROLLOUTS, each(responses=[{"text": "a", "correct": "yes"}]), ("row 1", "true, false or null")),
     (ROLLOUTS, conversations("robot"), ("row 1", "robot")),
     (TRACES, b'["not", "a", "row"]\n', ("gsm8k_traces.jsonl",)),
     (ROLLOUTS, without("problem"), ("problem",)),
