@@ -18,6 +18,7 @@ from typing import Any
 
 from light_r1.errors import RunDirError
 
+_DAMAGED = "It was whole when it was written: put a good copy back, or delete it to run the stage again."
 SCHEMA = 1
 _PACKAGES = (
     "light-r1",
@@ -120,7 +121,7 @@ class Manifest:
             fields["outputs"] = {path: OutputFile(**output) for path, output in outputs.items()}
             return cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
-            raise RunDirError(f"{where}: not a manifest ({error})") from error
+            raise RunDirError(f"{where}: not a manifest ({error}). {_DAMAGED}") from error
 
 
 def read_manifest(path: Path) -> Manifest | None:
@@ -134,7 +135,7 @@ def read_manifest(path: Path) -> Manifest | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunDirError(f"{path}: not JSON ({error})") from error
+        raise RunDirError(f"{path}: not JSON ({error}). {_DAMAGED}") from error
     return Manifest.from_json(content, where=str(path))
 
 

@@ -33,7 +33,7 @@ def _parts(
         yield funnel_text(rows.seen, rows.kept, pairs=kind == "dpo")
         yield from (f"{count:,} {reason}" for reason, count in rows.dropped.items())
     if steps:
-        yield f"{steps:,} steps"
+        yield f"{steps:,} step{'s' if steps > 1 else ''}"
     if tokens:
         yield f"{tokens:,} tokens"
     for key, name in _NUMBERS.items():

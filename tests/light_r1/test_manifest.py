@@ -48,7 +48,7 @@ def test_json_round_trip_and_names_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
+        ("{", "not JSON.*delete it to run the stage again"),
         ('{"schema": 2}', "schema 2; this light_r1 reads schema 1"),
         ('{"schema": 1, "stage": "x"}', "not a manifest"),
         (json.dumps({**MANIFEST.to_json(), "surprise": 1}), "not a manifest.*surprise"),
