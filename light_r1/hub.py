@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from light_r1.errors import DataError, Problem
-from light_r1.input_hashes import starts_from_the_model
-from light_r1.sources import find_file
+from light_r1.errors import Problem
+from light_r1.input_hashes import starts_from_the_model, tokenizer_folder
 from light_r1.specs import Recipe, SourceSpec, StageSpec
 from light_r1.stages import load_stage
 
@@ -57,20 +56,8 @@ def _models(recipe: Recipe, stage: StageSpec) -> Iterator[HubName]:
         if not Path(model.name_or_path).expanduser().is_dir():
             key = "model" if model.name_or_path == recipe.model.name_or_path else f"{stage.name}.model"
             yield HubName(f"{key}.name_or_path", "model", model.name_or_path, model.revision)
-    elif (
-        model.init is not None
-        and ":" not in (tokenizer := model.init["tokenizer"])
-        and not _is_local(recipe, tokenizer)
-    ):
-        yield HubName("model.init.tokenizer", "model", tokenizer, None)
-
-
-def _is_local(recipe: Recipe, name: str) -> bool:
-    try:
-        find_file(recipe, name)
-    except DataError:
-        return False
-    return True
+    elif model.init is not None and ":" not in model.init["tokenizer"] and tokenizer_folder(stage, recipe) is None:
+        yield HubName("model.init.tokenizer", "model", model.init["tokenizer"], None)
 
 
 def _data_sets(recipe: Recipe, stage: StageSpec) -> Iterator[HubName]:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from light_r1.errors import DataError
 from light_r1.fingerprint import code_hash, file_hash, model_folder_hash
-from light_r1.sources import mixed_stages, source_identity
+from light_r1.sources import find_file, mixed_stages, source_identity
 from light_r1.specs import Recipe, StageSpec
 from light_r1.stages.base import Stage
 
@@ -55,6 +56,8 @@ def input_hashes(
     folder = spec.model.name_or_path
     if from_start and folder is not None and Path(folder).is_dir():
         hashes[_START] = model_folder_hash(folder)
+    if from_start and (tokenizer := tokenizer_folder(spec, recipe)) is not None:
+        hashes["tokenizer"] = file_hash(tokenizer, cache=cache)
     for module in _named_code(spec, (spec.model.init or {}) if from_start else {}):
         hashes[f"code of {module}"] = code_hash(module)
     return hashes
@@ -63,6 +66,17 @@ def input_hashes(
 def starts_from_the_model(spec: StageSpec) -> bool:
     """Return whether a stage reads the recipe's `model`, rather than only what earlier stages made."""
     return not spec.inputs or _START in (*spec.inputs, spec.options.get("base"))
+
+
+def tokenizer_folder(spec: StageSpec, recipe: Recipe) -> Path | None:
+    """Return the local folder of the tokenizer of a model made from nothing; None if it is made, or of the hub."""
+    name = (spec.model.init or {}).get("tokenizer", ":")
+    if ":" in name:
+        return None
+    try:
+        return find_file(recipe, name)
+    except DataError:
+        return None
 
 
 def _named_code(spec: StageSpec, init: Mapping[str, Any]) -> Iterator[str]:

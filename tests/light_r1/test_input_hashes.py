@@ -156,3 +156,22 @@ def test_a_stage_that_reruns_says_what_changed_in_its_data(tmp_path):
     assert decided(", limit: 7") == "changed: clean.inputs.all.parts.rows.limit: (not set) -> 7"
     (tmp_path / "rows.jsonl").write_text('{"problem": "2 + 2?"}\n')
     assert decided("").startswith('changed: clean.inputs.all.parts.rows.content: ["')
+
+
+def test_the_files_of_a_tokenizer_beside_the_recipe_count_wherever_the_recipe_that_extends_it_lies(tmp_path):
+    (tmp_path / "shelf/letters").mkdir(parents=True)
+    (tmp_path / "shelf/letters/tokenizer.json").write_text("{}")
+    (tmp_path / "rows.jsonl").write_text('{"problem": "1 + 1?", "solution": "2"}\n')
+    (tmp_path / "shelf/parent.yaml").write_text(
+        "model: {init: {tokenizer: letters, config: {model_type: qwen2}}}\ndata: {x: {path: rows.jsonl}}\n"
+        "stages: [{name: a, type: sft, data: x, args: {max_length: 9}}]\n"
+    )
+    (tmp_path / "own.yaml").write_text("extends: shelf/parent.yaml\n")
+    recipe = load_recipe(tmp_path / "own.yaml")
+
+    def hashes() -> dict:
+        return input_hashes(recipe.stages[0], load_stage("sft"), recipe, {}, cache=tmp_path / "c.json")
+
+    first = hashes()
+    (tmp_path / "shelf/letters/tokenizer.json").write_text('{"a": 1}')
+    assert {name for name, value in hashes().items() if first[name] != value} == {"tokenizer"}
