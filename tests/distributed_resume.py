@@ -1,0 +1,50 @@
+"""Two epochs of SFT in curriculum order under `torchrun`, from the start or from a checkpoint; saves the weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from light_r1 import CurriculumSFTConfig, CurriculumSFTTrainer
+from tests.conftest import character_tokenizer, make_model
+from tests.distributed_step import ROWS
+
+
+def main(folder: Path, packing: bool, checkpoint: str | None) -> None:
+    tokenizer = character_tokenizer("chatml", think_special=True)
+    args = CurriculumSFTConfig(
+        str(folder),
+        max_length=128 if packing else 256,
+        packing=packing,
+        order="staged",
+        pacing_epochs=1,
+        per_device_train_batch_size=1,
+        num_train_epochs=2,
+        save_strategy="steps",
+        save_steps=1,
+        learning_rate=1e-3,
+        bf16=False,
+        activation_checkpointing=False,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    trainer = CurriculumSFTTrainer(
+        make_model(tokenizer, seed=3 if checkpoint else 0), args, ROWS, processing_class=tokenizer
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    assert trainer.accelerator.num_processes == 2, "the processes did not find each other"
+    if trainer.accelerator.is_main_process:
+        torch.save(
+            {
+                "steps": trainer.state.max_steps,
+                "weights": trainer.accelerator.unwrap_model(trainer.model).state_dict(),
+            },
+            folder / "end.pt",
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] == "packed", sys.argv[3] if len(sys.argv) > 3 else None)
