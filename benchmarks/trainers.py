@@ -232,7 +232,8 @@ def sampling(options: argparse.Namespace) -> Comparison:
         return made
 
     greedy = SamplingParams(96, temperature=0)
-    different = sum(ours(greedy, 1)[p] != theirs(greedy, 1)[p] for p in range(len(prompts)))
+    found, expected = ours(greedy, 1), theirs(greedy, 1)
+    different = sum(found[p] != expected[p] for p in range(len(prompts)))
 
     def run(is_ours: bool, round_: int) -> float:
         torch.manual_seed(round_)
