@@ -62,7 +62,7 @@ _PHRASES = (
     (re.compile(r"\b(?:assume|suppose|consider)(?: that)?\b"), "let"),
     (re.compile(r"\b(?:so|such) that\b"), "such that"),
     (re.compile(r"\b(?:greatest|biggest|maximal|largest)\b(?: possible\b)?"), "largest"),
-    (re.compile(r"\b(?:(?<!at )least(?! common)|minimal|smallest)\b(?: possible\b)?"), "smallest"),
+    (re.compile(r"\b(?:least|minimal|smallest)\b(?: possible\b)?"), "smallest"),
     (re.compile(r"\b(?:give|write|state|represent)\b"), "express"),
     (re.compile(r"\b(?:is equal to|equals)\b"), "equal"),
     (re.compile(r"\b(?:in total|altogether|in all)\b"), "total"),

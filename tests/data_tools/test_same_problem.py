@@ -79,3 +79,12 @@ def test_another_axis_is_another_problem():
     renamed = text.replace("$y = 3k", "$q = 3p")
     assert same_problem(signature(text), signature(renamed))
     assert not same_problem(signature(text), signature(renamed.replace("x-axis", "y-axis")))
+
+
+def test_one_copy_may_give_two_people_one_name_but_not_one_person_two():
+    text = "{0} has 12 pens and gives 3 of them to {1}. Then {2} buys 5 pens. How many pens does {0} have now?"
+    one = signature(text.format("Rosa", "Luca", "Rosa"))
+    merged = signature(text.format("Yuki", "Yuki", "Yuki"))
+    split = signature(text.format("Yuki", "Omar", "Omar"))
+    assert same_problem(one, merged) and same_problem(merged, one)
+    assert not same_problem(one, split) and not same_problem(split, one)
