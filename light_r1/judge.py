@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from weakref import WeakSet
 
 from data_tools.verify import Verdict, verify
 from data_tools.workers import VerifierPool
@@ -21,6 +22,7 @@ Gold = str | list[str]
 
 _UNCLOSED = Verdict(correct=False, outcome="wrong", reason="the thought was not closed")
 _REMEMBERED = 8192
+_judges: WeakSet[Judge] = WeakSet()
 
 
 def answer_part(response: str) -> str | None:
@@ -59,6 +61,7 @@ class Judge:
         self._owner = 0
         self._known: dict[tuple[str, str], Verdict] = {}
         self._lock = threading.Lock()
+        _judges.add(self)
 
     def verdicts(self, responses: Sequence[str], golds: Sequence[Gold]) -> list[Verdict]:
         """Return one verdict for each response, in order; `timeout` for those that took too long.
@@ -106,6 +109,11 @@ class Judge:
         if self._pool is not None and self._owner == os.getpid():
             self._pool.close()
         self._pool = None
+
+
+def time_outs() -> Counter[str]:
+    """Return how often which reason left a response without a verdict, over all judges of this process."""
+    return sum((judge.reasons for judge in _judges), Counter())
 
 
 @cache

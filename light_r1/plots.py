@@ -168,7 +168,8 @@ def series(curve: Sequence[dict[str, Any]], panel: Panel) -> dict[str, list[tupl
             if key != pattern and not (star and key == f"{before}{name}{after}" and name and "/" not in name):
                 continue
             points = [(event["step"], event[key]) for event in curve if key in event]
-            found[label or name] = points
+            if points not in found.values():  # a single reward is also the sum of all
+                found[label or name] = points
     return found
 
 

@@ -296,9 +296,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run or plan a recipe from the command line."""
     from light_r1.cli import run_main
 
-    # Before torch starts its threads: where other work shares the cores, threads that wait actively for each other
-    # made the small products of a tiny model 5 to 30 times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch starts its threads: where other work shares the cores, threads that spin for long while they wait
+    # for each other made the small products of a tiny model 5 to 30 times slower. GNU OpenMP spins as little as this
+    # by itself where it knows of more threads than cores; not to spin at all costs a quarter on a quiet machine.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     return run_main(sys.argv[1:] if argv is None else argv)
 
 

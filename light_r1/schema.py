@@ -111,7 +111,7 @@ def _options(options: Table, blocks: dict[str, Any]) -> dict[str, Any]:
 
 def _steps(blocks: dict[str, Any]) -> dict[str, Any]:
     """Steps of a data stage: `sample`, the tools, or a function of one's own."""
-    tools = {"sample": "light_r1.stages.options:SampleOptions", **literal("data_tools:TOOLS")}
+    tools = {"sample": "light_r1.stages.sample_step:SampleStepOptions", **literal("data_tools:TOOLS")}
     known = [{"tool": name, "dotted": dotted} for name, dotted in tools.items()]
     found = [one for one in (_named("tool", item["tool"], item["dotted"], blocks) for item in known) if one]
     return {"type": "array", "items": {"anyOf": [*found, _own("tool")]}}

@@ -217,7 +217,7 @@ def _step(node: Node, faults: Faults) -> Any:
     """One step of a data stage: `{tool: dedup, threshold: 0.9}`."""
     tool = node.items.get("tool")
     tools: dict[str, str] = {
-        "sample": "light_r1.stages.options:SampleOptions",
+        "sample": "light_r1.stages.sample_step:SampleStepOptions",
         **literal("data_tools:TOOLS"),
     }
     if tool is None or not isinstance(tool.value, str):

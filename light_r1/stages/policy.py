@@ -19,6 +19,7 @@ from transformers import (
 
 from data_tools.rows import Dropped, Row, write_rows
 from light_r1.chat import ChatFormat, chat_format
+from light_r1.input_hashes import tokenizer_folder
 from light_r1.models import (
     add_think_tokens,
     init_model,
@@ -31,7 +32,6 @@ from light_r1.models import (
 from light_r1.named import call_by_name
 from light_r1.rollouts import Collector
 from light_r1.samplers import SamplingParams, make_sampler
-from light_r1.specs import Recipe
 from light_r1.stages.base import StageJob
 from light_r1.stages.options import SampleOptions
 
@@ -59,7 +59,7 @@ class Policy:
         self.model: PreTrainedModel
         if self.path is None:
             assert spec.init is not None
-            self.tokenizer = _tokenizer(spec.init["tokenizer"], recipe)
+            self.tokenizer = _tokenizer(job)
             self.model = init_model(
                 spec.init["config"],
                 self.tokenizer,
@@ -126,12 +126,13 @@ class Policy:
         return Collector(sampler, self.chat, folder, job.ranks, group_size=2 * batch_size)
 
 
-def _tokenizer(name: str, recipe: Recipe) -> PreTrainedTokenizerBase:
-    """Return a tokenizer made by a function `module:name`, or loaded from a folder beside the recipe or the hub."""
+def _tokenizer(job: StageJob) -> PreTrainedTokenizerBase:
+    """Return a tokenizer made by a function `module:name`, or loaded from a folder or the hub."""
+    assert job.spec.model.init is not None
+    name = job.spec.model.init["tokenizer"]
     if ":" in name:
         return with_pad_token(call_by_name(name))
-    beside = recipe.path.parent / name
-    return load_tokenizer(beside if beside.is_dir() else name)
+    return load_tokenizer(tokenizer_folder(job.spec, job.recipe) or name)
 
 
 def sampling_params(options: SampleOptions, seed: int) -> SamplingParams:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,8 @@ from trl.models import unwrap_model_for_generation
 from light_r1.chat import ChatFormat
 from light_r1.collapse import CollapseBounds, CollapseWatch
 from light_r1.context import ContextSchedule, parse_stages
-from light_r1.judge import shared_judge
+from light_r1.errors import DataError
+from light_r1.judge import time_outs
 from light_r1.pass_rate_window import window_of
 from light_r1.prompt_queue import PromptQueue
 from light_r1.prompt_queue import prompt_ids as ids_of
@@ -49,6 +50,17 @@ from light_r1.trainers.context_callback import Collapsed, ContextCallback
 from light_r1.trainers.dynamic_sampling import ChosenBatch, DynamicSampling
 from light_r1.trainers.grpo_metrics import difficulty_rewards, log_generation, totals_of
 from light_r1.trainers.scoring import SharedPrefixModel
+from light_r1.trainers.start import (
+    Rows,
+    answer_as_trained,
+    as_rows,
+    config_or_default,
+    held_out_rows,
+    refuse_adapter,
+    refuse_torn,
+    refuse_untying,
+    tokenizer_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -115,12 +127,19 @@ class StagedGRPOTrainer(GRPOTrainer):
     Args:
         model: Model, or path of one, as in TRL.
         reward_funcs: Reward functions, of `light_r1.rewards` or your own, as in TRL.
-        args: A `StagedGRPOConfig`.
+        args: A `StagedGRPOConfig`; a default one if `None`.
         train_dataset: Rows with `problem` (rendered by `chat`) or `prompt` (a rendered prompt), and the columns that
             the rewards use, such as `answer`.
-        processing_class: The tokenizer.
+        processing_class: The tokenizer; that of `chat` or beside the model if `None`.
         chat: How problems are rendered; `ChatFormat(processing_class)` if `None`.
         **kwargs: Further arguments of `trl.GRPOTrainer`.
+
+    Attributes:
+        dropped: Rows that `data_tools` had dropped, each with its reason.
+
+    Raises:
+        DataError: There are no rows, or they have neither a problem nor a prompt.
+        StageError: `model` is the path of an adapter, or its adapter would untie tied embeddings.
 
     Example:
         >>> args = StagedGRPOConfig("out", context_schedule=[{"steps": 1000, "max_completion_length": 8192},
@@ -136,22 +155,25 @@ class StagedGRPOTrainer(GRPOTrainer):
         self,
         model: str | PreTrainedModel,
         reward_funcs: Sequence[Reward],
-        args: StagedGRPOConfig,
-        train_dataset: Dataset | Sequence[Mapping[str, Any]],
+        args: StagedGRPOConfig | None = None,
+        train_dataset: Rows = (),
         processing_class: PreTrainedTokenizerBase | None = None,
         *,
         chat: ChatFormat | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_adapter(model)
+        args = config_or_default(args, StagedGRPOConfig, model)
         if processing_class is None:
-            from light_r1.models import load_tokenizer
-
-            processing_class = load_tokenizer(model if isinstance(model, str) else model.config._name_or_path)
+            processing_class = tokenizer_of(model, chat)
         self.chat = chat or ChatFormat(processing_class)
-        if not isinstance(train_dataset, Dataset):
-            train_dataset = Dataset.from_list([dict(row) for row in train_dataset])
-        if "prompt" not in train_dataset.column_names:
-            train_dataset = train_dataset.map(lambda row: {"prompt": self.chat.prompt_text(row["problem"])})
+        self.dropped: list[dict[str, Any]] = []
+        rows = self._with_prompts(as_rows(train_dataset, "train", self.dropped))
+        held_out = held_out_rows(kwargs.pop("eval_dataset", None), self.dropped)
+        if isinstance(held_out, dict):
+            held_out = {name: self._with_prompts(each) for name, each in held_out.items()}
+        elif held_out is not None:
+            held_out = self._with_prompts(held_out)
         if not args.use_vllm and "rollout_func" not in kwargs:
             kwargs["rollout_func"] = sampled_rollout
         whole = [{"max_completion_length": args.max_completion_length}]
@@ -165,10 +187,13 @@ class StagedGRPOTrainer(GRPOTrainer):
                 model=model,
                 reward_funcs=list(self.guards),
                 args=args,
-                train_dataset=train_dataset,
+                train_dataset=rows,
+                eval_dataset=held_out,
                 processing_class=processing_class,
                 **kwargs,
             )
+        refuse_untying(self.model)
+        answer_as_trained(self.model, processing_class, self.chat)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         self.queue: PromptQueue | None = None
         self.choice: DynamicSampling | None = None
@@ -178,6 +203,13 @@ class StagedGRPOTrainer(GRPOTrainer):
             self.choice = DynamicSampling(self, self.queue, args.dynamic_sampling)
         self.by_difficulty = difficulty_rewards(self.train_dataset)
         self.add_callback(ContextCallback(self))
+
+    def _with_prompts(self, rows: Dataset) -> Dataset:
+        if "prompt" in rows.column_names:
+            return rows
+        if "problem" not in rows.column_names:
+            raise DataError(f"rows need a column problem or prompt, and have {rows.column_names}.")
+        return rows.map(lambda row: {"prompt": self.chat.prompt_text(row["problem"])})
 
     def _prompt_queue(self) -> PromptQueue:
         dataset, bounds = self.train_dataset, self.args.pass_rate_window
@@ -193,7 +225,8 @@ class StagedGRPOTrainer(GRPOTrainer):
         return sum((guard.failures for guard in self.guards), Counter())
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """Train; after a collapse, from the last good checkpoint if `on_collapse` is `rewind`."""
+        """Train, or go on from a whole checkpoint; after a collapse, from the last good one with `rewind`."""
+        refuse_torn(resume_from_checkpoint, self.args.output_dir)
         while True:
             try:
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
@@ -294,7 +327,7 @@ class StagedGRPOTrainer(GRPOTrainer):
         lengths = torch.tensor([len(ids) for ids in completion_ids_list], device=rewards.device)
         longest = self.accelerator.gather(lengths).float().quantile(0.95).item()
         metrics["completions/p95_length"].append(longest)
-        stop_without_rewards(rewards.T.tolist(), self.reward_failures + shared_judge().reasons)
+        stop_without_rewards(rewards.T.tolist(), self.reward_failures + time_outs())
         return rewards
 
 

@@ -21,7 +21,8 @@ class PackedRow:
         input_ids: Tokens, `(1, L)`.
         position_ids: Position of each token in its own sequence, `(1, L)`.
         shift_labels: Token that each position predicts, -100 where none is scored, `(1, L)`.
-        segments: For each segment its start and end and those of the prompt it continues, `(1, 1, S, 4)`, int64.
+        segments: For each segment its start and end and those of the prompt segment it continues, `(1, 1, S, 4)`,
+            int64. They follow each other without a gap.
         slots: Packed positions that are scored, `(N,)`.
         cells: Where each of them belongs in the flattened `(B, T - 1)` output, `(N,)`.
     """

@@ -162,37 +162,45 @@ class _SegmentReader:
         kind = query.device.type
         if torch.is_autocast_enabled(kind):  # as PyTorch does for attention, but not where its mask is a `CausalBias`
             query, key, value = (states.to(torch.get_autocast_dtype(kind)) for states in (query, key, value))
-        parts = [
-            _attend(query, key, value, segment, dropout=dropout, scaling=scaling, window=window)
-            for segment in attention_mask[0, 0].tolist()
-        ]
+        segments = [tuple(segment) for segment in attention_mask[0, 0].tolist()]
+        lengths = [end - start for start, end, _, _ in segments]
+        # Split, not sliced: the gradient of every slice would be as long as the whole row.
+        queries, keys, values = (states.split(lengths, dim=2) for states in (query, key, value))
+        places = {segment[:2]: place for place, segment in enumerate(segments)}
+        parts = []
+        for place, (_, _, *prefix) in enumerate(segments):
+            seen = [places[tuple(prefix)], place] if prefix[1] > prefix[0] else [place]
+            parts.append(
+                _attend(
+                    queries[place],
+                    torch.cat([keys[one] for one in seen], dim=2) if len(seen) > 1 else keys[place],
+                    torch.cat([values[one] for one in seen], dim=2) if len(seen) > 1 else values[place],
+                    dropout=dropout,
+                    scaling=scaling,
+                    window=window,
+                )
+            )
         return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
 
 def _attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    segment: Sequence[int],
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
     *,
     dropout: float,
     scaling: float | None,
     window: int | None,
 ) -> torch.Tensor:
-    """Return the attention of one segment, `(1, heads, tokens, size)`."""
-    start, end, prefix_start, prefix_end = segment
-    queries, keys, values = (states[:, :, start:end] for states in (query, key, value))
-    if prefix_end > prefix_start:
-        keys = torch.cat([key[:, :, prefix_start:prefix_end], keys], dim=2)
-        values = torch.cat([value[:, :, prefix_start:prefix_end], values], dim=2)
+    """Return the attention of one segment to itself and its prefix, `(1, heads, tokens, size)`."""
     options: dict[str, Any] = {
         "dropout_p": dropout,
         "scale": scaling,
-        "enable_gqa": query.size(1) != key.size(1),
+        "enable_gqa": queries.size(1) != keys.size(1),
     }
     new, seen = queries.size(2), keys.size(2)
     if window is not None and seen > window:
-        ones = torch.ones(new, seen, dtype=torch.bool, device=query.device)
+        ones = torch.ones(new, seen, dtype=torch.bool, device=queries.device)
         mask = ones.tril(seen - new) & ones.triu(seen - new - window + 1)
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, **options)
     # Aligned to the end: the segment's first token sees the whole prompt. Flash kernels do this without a mask.

@@ -39,6 +39,13 @@ def test_scores_of_judged_samples():
     assert found["by_difficulty"] == {"1": 1.0, "2": 0.0}
 
 
+def test_difficulties_are_in_the_order_of_their_numbers():
+    for names in ([10, 9, 2.5], ["10", "9", "2.5"], ["hard", "easy", "7"]):
+        rows = [{"problem": "?", "answer": "2", "difficulty": name} for name in names]
+        found = score_benchmark(rows, [RECORDS[0]] * 3, [1])["by_difficulty"]
+        assert list(found) == [str(name) for name in reversed(names)]
+
+
 def test_an_answer_inside_an_unfinished_thought_wins_no_vote():
     assert _answer(r"<think>\boxed{4}") is None
     assert _answer(r"<think>\boxed{4}</think> so \boxed{ 5 }") == _answer(r"\boxed{5}") is not None

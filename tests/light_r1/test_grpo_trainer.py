@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 import torch
 
 from data_tools.verify import Verdict
-from light_r1.errors import StageError
-from light_r1.rewards import accuracy
+from light_r1.errors import DataError, StageError
+from light_r1.judge import Judge
+from light_r1.rewards import accuracy, get_accuracy_reward
 from light_r1.trainers.grpo import StagedGRPOConfig, StagedGRPOTrainer
 from tests.conftest import make_model
 
@@ -172,18 +171,30 @@ def test_a_batch_without_any_reward_stops_the_run_with_the_reasons(tokenizer, tm
 
 
 @pytest.mark.parametrize("rounds", [0, 1])
-def test_the_reasons_are_those_of_the_verifier(tokenizer, tmp_path, monkeypatch, rounds):
-    class Hung:
-        seconds, reasons = 0.0, Counter()
+@pytest.mark.parametrize("reward", [accuracy, get_accuracy_reward(deadline_s=1.0)], ids=["shared", "own"])
+def test_the_reasons_are_those_of_the_verifier(tokenizer, tmp_path, monkeypatch, rounds, reward):
+    def hung(judge, responses, golds):
+        return [Verdict(correct=False, outcome="timeout", reason="no verdict within 2 s") for _ in responses]
 
-        def verdicts(self, responses, golds):
-            self.reasons["no verdict within 2 s"] += len(responses)
-            return [Verdict(correct=False, outcome="timeout", reason="no verdict within 2 s") for _ in responses]
-
-    for module in ("light_r1.rewards", "light_r1.trainers.grpo"):
-        monkeypatch.setattr(f"{module}.shared_judge", Hung)
+    monkeypatch.setattr(Judge, "_verdicts", hung)
     with pytest.raises(StageError, match=r"no completion of this batch got a reward.*no verdict within 2 s \(\d+\)"):
-        trainer(tokenizer, tmp_path, [accuracy], dynamic_sampling=rounds).train()
+        trainer(tokenizer, tmp_path, [reward], dynamic_sampling=rounds).train()
+
+
+def test_rows_that_cannot_be_prompted_are_refused(tokenizer, tmp_path):
+    with pytest.raises(DataError, match="need a column problem or prompt, and have"):
+        trainer(tokenizer, tmp_path, rows=[{"question": "1+1?", "answer": "2"}])
+    with pytest.raises(DataError, match="train dataset has no rows"):
+        trainer(tokenizer, tmp_path, rows=[])
+
+
+def test_held_out_rows_are_prompted_like_the_others(tokenizer, tmp_path):
+    made = StagedGRPOTrainer(
+        make_model(tokenizer), [length_reward], config(tmp_path, per_device_eval_batch_size=8),
+        ROWS, processing_class=tokenizer, eval_dataset=ROWS[:8],
+    )  # fmt: skip
+    assert made.eval_dataset["prompt"] == made.train_dataset["prompt"][:8]
+    assert "eval_reward" in made.evaluate()
 
 
 def test_groups_get_centred_advantages(tokenizer, tmp_path):

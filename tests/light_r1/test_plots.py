@@ -44,6 +44,11 @@ def test_reward_has_a_line_for_each_component():
     }
 
 
+def test_a_single_reward_is_one_line():
+    curve = [{"step": step, "reward": 0.5 + step, "rewards/accuracy/mean": 0.5 + step} for step in range(3)]
+    assert list(series(curve, PANELS["grpo"][0])) == ["all, weighted"]
+
+
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_curve_of_one_point_is_not_drawn(tmp_path, steps):
     root = write_run(tmp_path / "toy", [spec("sft", "sft")])

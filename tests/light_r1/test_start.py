@@ -10,15 +10,24 @@ from transformers import AutoTokenizer, GenerationConfig
 from trl import SFTConfig
 
 from data_tools.rows import Dropped
-from light_r1 import CurriculumSFTTrainer, SemiOnPolicyDPOTrainer
+from light_r1 import CurriculumSFTTrainer, SemiOnPolicyDPOTrainer, StagedGRPOTrainer
 from light_r1.chat import ChatFormat
 from light_r1.errors import DataError, StageError
 from light_r1.models import load_model, save_model
 from light_r1.trainers.start import config_or_default
 from tests.conftest import character_tokenizer, make_model
-from tests.light_r1 import test_dpo_trainer, test_sft_trainer
+from tests.light_r1 import test_dpo_trainer, test_grpo_trainer, test_sft_trainer
 
-KINDS = {"sft": (CurriculumSFTTrainer, test_sft_trainer), "dpo": (SemiOnPolicyDPOTrainer, test_dpo_trainer)}
+
+def grpo(model, args=None, rows=(), held_out=None, **kwargs):
+    return StagedGRPOTrainer(model, [test_grpo_trainer.length_reward], args, rows, eval_dataset=held_out, **kwargs)
+
+
+KINDS = {
+    "sft": (CurriculumSFTTrainer, test_sft_trainer),
+    "dpo": (SemiOnPolicyDPOTrainer, test_dpo_trainer),
+    "grpo": (grpo, test_grpo_trainer),
+}
 # The line of DeepSeek-R1-Distill's template that throws the reasoning away.
 FORGETFUL = "{% for m in messages %}{{ m['content'].split('</think>')[-1] }}{% endfor %}"
 
@@ -26,6 +35,9 @@ FORGETFUL = "{% for m in messages %}{{ m['content'].split('</think>')[-1] }}{% e
 @pytest.fixture(params=KINDS)
 def kind(request):
     return KINDS[request.param]
+
+
+SUPERVISED = pytest.mark.parametrize("kind", ["sft", "dpo"], indirect=True)
 
 
 def made(kind, folder, tokenizer, *, model=None, rows=None, chat=None, **fields):
@@ -39,6 +51,7 @@ def made(kind, folder, tokenizer, *, model=None, rows=None, chat=None, **fields)
     )
 
 
+@SUPERVISED
 def test_a_template_that_drops_the_thought_drops_nothing_here(kind, tmp_path):
     tokenizer = character_tokenizer("deepseek_r1", think_special=True)
     tokenizer.chat_template = FORGETFUL
@@ -158,6 +171,7 @@ def test_a_model_from_nowhere_needs_a_tokenizer_or_a_chat_format(kind, tokenizer
     assert found.processing_class is tokenizer
 
 
+@SUPERVISED
 def test_held_out_rows_may_be_a_list_too(kind, tokenizer, tmp_path):
     trainer, tests = kind
     found = trainer(
