@@ -17,6 +17,7 @@ kernel for each segment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterf
 from trl.trainer.utils import FusedCausalLMOutput
 
 from light_r1.errors import LightR1Error
-from light_r1.trainers.packing import IGNORED, PackedRow, dense_mask, pack_rows
+from light_r1.trainers.packing import IGNORED, dense_mask, pack_rows
 
 _SHARED = ("sdpa", "flash_attention_2")
 _PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
@@ -47,6 +48,9 @@ class SharedPrefixModel:
         model: A model with TRL's log-prob head, possibly wrapped by PEFT and DDP. It is called once for each call.
         unwrapped: The model without DDP, DeepSpeed or FSDP around it, where `model` has more than DDP.
 
+    Attributes:
+        output: What the last call on a packed row returned.
+
     Example:
         >>> class MyDPOTrainer(DPOTrainer):
         ...     def _compute_loss(self, model, inputs, return_outputs):
@@ -58,6 +62,7 @@ class SharedPrefixModel:
         self.base = _causal_lm(model if unwrapped is None else unwrapped)
         self.dense = self.base.config._attn_implementation == "eager"
         self.shares = shares_prefixes(model if unwrapped is None else unwrapped)
+        self.output: FusedCausalLMOutput | None = None
         if self.shares:
             _read_segments_in_attention()
 
@@ -68,30 +73,56 @@ class SharedPrefixModel:
             return self.model(**inputs)
         input_ids = inputs["input_ids"]
         row = pack_rows(input_ids, inputs["attention_mask"], inputs["labels"])
-        output = self.model(
-            input_ids=row.input_ids,
-            position_ids=row.position_ids,
-            attention_mask=dense_mask(row, self.base.dtype) if self.dense else row.segments,
-            shift_labels=row.shift_labels,
-            fused_lm_head=True,
-            use_cache=False,
-        )
+        scored = row.slots if input_ids.device.type == "cpu" and len(row.slots) else slice(None)
+        with _only(scored, self.base):
+            output = self.model(
+                input_ids=row.input_ids,
+                position_ids=row.position_ids,
+                attention_mask=dense_mask(row, self.base.dtype) if self.dense else row.segments,
+                shift_labels=row.shift_labels[:, scored],
+                fused_lm_head=True,
+                use_cache=False,
+            )
         size = (input_ids.size(0), input_ids.size(1) - 1)
-        fields = {name: _unpack(getattr(output, name), row, size) for name in _PER_TOKEN}
+        slots = row.slots if isinstance(scored, slice) else slice(None)
+        fields = {name: _unpack(getattr(output, name), slots, row.cells, size) for name in _PER_TOKEN}
         mask = torch.zeros(size, dtype=torch.bool, device=input_ids.device)
         mask.view(-1)[row.cells] = True
-        return FusedCausalLMOutput(loss=output.loss, label_mask=mask, **fields)
+        self.output = FusedCausalLMOutput(loss=output.loss, label_mask=mask, **fields)
+        return self.output
 
 
-def _unpack(values: torch.Tensor | None, row: PackedRow, size: tuple[int, int]) -> torch.Tensor | None:
+@contextmanager
+def _only(scored: torch.Tensor | slice, model: PreTrainedModel) -> Iterator[None]:
+    """Let the head see the scored positions alone.
+
+    TRL leaves the others out by itself where Triton runs; on CPU it scores prompts too, and a small model spends a
+    third of its time in the head.
+    """
+
+    def select(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state[:, scored]
+        return output
+
+    hook = None if isinstance(scored, slice) else model.base_model.register_forward_hook(select)
+    try:
+        yield
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+def _unpack(
+    values: torch.Tensor | None, slots: torch.Tensor | slice, cells: torch.Tensor, size: tuple[int, int]
+) -> torch.Tensor | None:
     """Return packed values in the places of the padded batch; connected to the graph even if none is scored."""
     if values is None:
         return None
     flat = values[0]
     empty = flat.new_zeros(size[0] * size[1])
-    if not len(row.slots):
+    if not len(cells):
         return (empty + 0 * flat.sum()).view(size) if flat.is_floating_point() else empty.view(size)
-    return empty.index_put((row.cells,), flat[row.slots]).view(size)
+    return empty.index_put((cells,), flat[slots]).view(size)
 
 
 def _causal_lm(model: torch.nn.Module) -> PreTrainedModel:

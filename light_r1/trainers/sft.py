@@ -8,6 +8,7 @@ What it changes, each where TRL is silent:
 - rows come in curriculum order, on every rank and after every resume, packed or not;
 - packing happens only where a variable-length attention kernel makes it cheap; elsewhere, batches of like length.
   Rows are packed whole: TRL's packing cuts those that are too long and sorts them by length;
+- on CPU a batch is computed without its padding, and the head sees supervised tokens alone: the same numbers sooner;
 - loss and token accuracy are logged by difficulty;
 - the learning-rate schedule may span more epochs than are trained (Light-R1: a cosine over 100, stopped at 4).
 """
@@ -37,6 +38,7 @@ from light_r1.trainers.buckets import CollatorWithDifficulty, DifficultyBuckets
 from light_r1.trainers.curriculum import ORDERS, Curriculum, CurriculumSampler, Order, pack_best_fit, pack_in_order
 from light_r1.trainers.overlength import drop_report
 from light_r1.trainers.rendering import fit_row, join_rows, render_row
+from light_r1.trainers.scoring import SharedPrefixModel
 from light_r1.trainers.start import (
     Rows,
     answer_as_trained,
@@ -218,11 +220,15 @@ class CurriculumSFTTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """Compute TRL's loss, and note it by difficulty."""
+        """Compute TRL's loss, on CPU without padding and prompts in the head, and note it by difficulty."""
         difficulty = inputs.pop(CollatorWithDifficulty.KEY, None)
-        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        scoring = None
+        if self.accelerator.device.type == "cpu" and "attention_mask" in inputs and "position_ids" not in inputs:
+            scoring = SharedPrefixModel(model, self.accelerator.unwrap_model(self.model))
+        result = super().compute_loss(scoring or model, inputs, return_outputs, num_items_in_batch)
         if self.buckets and difficulty is not None:
-            sums = self.accelerator.reduce(self.buckets.sums(self._scored.pop(), difficulty), reduction="sum")
+            outputs = self._scored.pop() if scoring is None or scoring.output is None else scoring.output
+            sums = self.accelerator.reduce(self.buckets.sums(outputs, difficulty), reduction="sum")
             for key, value in self.buckets.metrics(sums).items():
                 self._metrics["train" if self.model.training else "eval"][key].append(value)
         return result

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from trl.trainer import utils as trl_utils
 
 from light_r1.errors import DataError, StageError
+from light_r1.trainers import scoring
 from light_r1.trainers.overlength import drop_report
 from light_r1.trainers.sft import CurriculumSFTConfig, CurriculumSFTTrainer
 from tests.conftest import make_model
@@ -258,3 +260,39 @@ def test_rows_of_like_length_share_a_batch_only_if_asked(tokenizer, tmp_path):
         return sum(batch["input_ids"].numel() for batch in made.get_train_dataloader())
 
     assert padding() < padding(batch_by_length=False)
+
+
+def test_on_cpu_the_head_scores_supervised_tokens_alone_and_the_steps_are_the_same(tokenizer, tmp_path, monkeypatch):
+    widths = []
+    usual = trl_utils._ChunkedLogProbFunction
+
+    class Spy:
+        @staticmethod
+        def apply(hidden, *args):
+            widths.append(hidden.size(0))
+            return usual.apply(hidden, *args)
+
+    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", Spy)
+    histories, heads, supervised = [], [], []
+    for shares in (True, False):
+        if not shares:
+            monkeypatch.setattr(scoring, "shares_prefixes", lambda model: False)
+        rows = [{**row, "difficulty": index % 2} for index, row in enumerate(ROWS)]
+        args = config(tmp_path, max_steps=3, logging_steps=1)
+        made = CurriculumSFTTrainer(make_model(tokenizer), args, rows, processing_class=tokenizer)
+        loss = made.compute_loss
+
+        def counted(model, inputs, *args, loss=loss, **kwargs):
+            supervised.append(int((inputs["labels"] >= 0).sum()))
+            return loss(model, inputs, *args, **kwargs)
+
+        made.compute_loss = counted
+        made.train()
+        histories.append(made.state.log_history[:3])
+        heads.append(list(widths))
+        widths.clear()
+    assert heads[0] == supervised[:3]
+    assert sum(heads[0]) < sum(heads[1])
+    for key in ("loss", "grad_norm", "entropy", "mean_token_accuracy", "difficulty/0/loss", "difficulty/1/accuracy"):
+        ours, trls = ([event[key] for event in history] for history in histories)
+        assert ours == pytest.approx(trls, rel=1e-4, abs=1e-6), key
