@@ -1,6 +1,6 @@
 """Run the benchmarks of the data tools one after the other and write what they print into `RESULTS.md`.
 
-    OMP_NUM_THREADS=1 python benchmarks/data_tools.py CASES DATA [verify extract dedup decontaminate difficulty]
+    OMP_NUM_THREADS=1 python -m benchmarks.data_tools CASES DATA [verify extract dedup decontaminate difficulty]
 
 CASES holds the labelled cases (`verify_*.jsonl`, `dedup_pairs.jsonl`, ...), DATA the folders `problems`,
 `worked_solutions`, `rollouts` and `decontam`. A section that is measured again replaces its old text; others stay.
@@ -9,15 +9,11 @@ CASES holds the labelled cases (`verify_*.jsonl`, `dedup_pairs.jsonl`, ...), DAT
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import re
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+from benchmarks.sections import RESULTS, write_section
 
 
 def commands(cases: Path, data: Path) -> dict[str, list[str]]:
@@ -33,16 +29,6 @@ def commands(cases: Path, data: Path) -> dict[str, list[str]]:
         "decontaminate": ["decontaminate", str(data)],
         "difficulty": ["difficulty", str(data / "rollouts")],
     }
-
-
-def write_section(name: str, printed: str) -> None:
-    """Put a section into RESULTS.md, with the day and the machine it was measured on."""
-    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Results\n"
-    where = f"{date.today()}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    section = f"## {name}\n\n{where}.\n\n{printed.strip()}\n"
-    pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-    text = pattern.sub(lambda _: section + "\n", text) if pattern.search(text) else f"{text.rstrip()}\n\n{section}"
-    RESULTS.write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Qwen2Config, Qwen2ForCausalLM, Trainer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from benchmarks.sections import write_section
 from light_r1 import (
     ChatFormat,
     CurriculumSFTConfig,
@@ -332,7 +333,9 @@ def main() -> None:
             if options.out:
                 with options.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(runs[-1])) + "\n")
-    print(table(runs, options.target))
+    printed = table(runs, options.target)
+    print(printed)
+    write_section("grpo", printed)
 
 
 if __name__ == "__main__":

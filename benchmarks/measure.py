@@ -10,13 +10,15 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 import trl
+
+from benchmarks.sections import write_section
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -102,7 +104,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(name: str, comparisons: list[Comparison], folder: Path = RESULTS) -> Path:
-    """Write comparisons as JSON; those of an earlier run with other names stay."""
+    """Write comparisons as JSON, and the table of all of them; those of an earlier run with other names stay."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     found = json.loads(path.read_text(encoding="utf-8"))["comparisons"] if path.exists() else {}
@@ -113,4 +115,9 @@ def write(name: str, comparisons: list[Comparison], folder: Path = RESULTS) -> P
             "machine": machine(),
         }
     path.write_text(json.dumps({"comparisons": found}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    names = [one.name for one in fields(Comparison)]
+    lines = [Comparison(**{field: each[field] for field in names}).line() for each in found.values()]
+    threads = sorted({each["machine"]["threads"] for each in found.values()})
+    told = f"CPU seconds, {threads} threads." if not torch.cuda.is_available() else ""
+    write_section(name, "\n".join([told, "", HEAD, *lines]), folder.parent / "RESULTS.md")
     return path

@@ -1,4 +1,4 @@
-"""Time and peak memory of merging: `python benchmarks/merge.py FOLDER [--tensors 24 --width 4096 --height 2048]`.
+"""Time and peak memory of merging: `python -m benchmarks.merge FOLDER [--tensors 24 --width 4096 --height 2048]`.
 
 Writes a base and two bf16 models of random weights into FOLDER, merges them with each method in a process of its own,
 and prints the peak of its own memory (RssAnon; pages of the input files that the kernel keeps are not counted).
@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+from benchmarks.sections import write_section
 
 _METHODS = ("linear", "slerp", "ties", "dare_ties")
 
@@ -81,12 +83,14 @@ def main() -> None:
     shape = (options.height, options.width)
     write_models(options.folder, options.tensors, shape)
     size = shape[0] * shape[1] / 2**20
-    print(
-        f"3 models of {options.tensors} tensors, {size * 4:.0f} MiB each in fp32, {size * 2 * options.tensors:.0f} MiB"
-    )
+    whole = size * 2 * options.tensors
+    printed = [f"3 models of {options.tensors} tensors, {size * 4:.0f} MiB each in fp32, {whole:.0f} MiB:", ""]
     for method in _METHODS:
-        command = [sys.executable, __file__, str(options.folder), "--method", method]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "benchmarks.merge", str(options.folder), "--method", method]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        printed.append(f"- {done.stdout.strip()}")
+        print(printed[-1], flush=True)
+    write_section("merge", "\n".join(printed))
 
 
 if __name__ == "__main__":

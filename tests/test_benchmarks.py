@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import gpu, measure
+from benchmarks import gpu, measure, sections
 
 
 def test_gains_are_taken_round_by_round(tmp_path):
@@ -16,11 +16,22 @@ def test_gains_are_taken_round_by_round(tmp_path):
     assert "| 2.00 (1.00 to 3.00, n=3) | 1.0e-06 |" in ratio.line()
     extra = measure.Comparison("b", "ms/step", [4.0, 5.0], [4.5, 4.0], "less", 0.0)
     assert extra.gains() == [-1.0, 0.5]
-    measure.write("x", [ratio], tmp_path)
-    path = measure.write("x", [extra], tmp_path)
+    measure.write("x", [ratio], tmp_path / "results")
+    path = measure.write("x", [extra], tmp_path / "results")
     found = json.loads(path.read_text())["comparisons"]
     assert found["a"]["gain"] == {"median": 2.0, "least": 1.0, "most": 3.0, "n": 3}
     assert found["b"]["ours"] == [4.5, 4.0] and found["b"]["machine"]["threads"] >= 1
+    table = (tmp_path / "RESULTS.md").read_text()
+    assert table.count("## x\n") == 1 and ratio.line() in table and extra.line() in table
+
+
+def test_a_section_that_is_measured_again_replaces_its_old_text(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    for name, text in [("verify", "old"), ("dedup", "stays"), ("verify", "new")]:
+        sections.write_section(name, text, path)
+    found = path.read_text()
+    assert found.count("## ") == 2 and "old" not in found
+    assert found.index("new") < found.index("stays")
 
 
 def test_sides_alternate_and_the_first_round_does_not_count():
