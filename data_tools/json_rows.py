@@ -113,7 +113,8 @@ def _read_lines(stream: io.BufferedReader, faults: Faults) -> Iterator[tuple[int
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            faults.malformed(line.decode("utf-8", "replace"), f"not valid JSON ({error})")
+            text = line.decode("utf-8", "replace")  # its start tells a web page or a git-lfs pointer from a torn row
+            faults.malformed(text, f"not valid JSON ({error}); it starts with {text[:40]!r}")
             continue
         if isinstance(row, dict):
             yield number, row

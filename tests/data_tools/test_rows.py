@@ -78,6 +78,16 @@ def test_a_malformed_row_stops_with_its_place_or_is_handed_over(tmp_path):
     assert "found an array" in bad[1].match and bad[0].row["text"].startswith('{"a": ')
 
 
+@pytest.mark.parametrize(
+    "text", ["<!DOCTYPE html>\n<html>", "version https://git-lfs.github.com/spec/v1\noid sha256:1"]
+)
+def test_what_was_downloaded_instead_of_rows_is_shown(tmp_path, text):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataToolsError, match=f"starts with '{text[:10]}"):
+        list(read_rows(path))
+
+
 def test_a_skipped_row_is_logged_when_nobody_takes_it(tmp_path, caplog):
     (tmp_path / "a.jsonl").write_text("no\n")
     assert list(read_rows(tmp_path / "a.jsonl", on_error="skip")) == []
