@@ -126,7 +126,7 @@ def _decisions(recipe: Recipe, processes: int) -> dict[str, tuple[str, str]]:
     folder = RunDir(Path(recipe.output_dir) / recipe.name)
     if not folder.root.is_dir():
         return {stage.name: ("run", "not run yet") for stage in recipe.stages}
-    run = Run(recipe, folder, Ranks(0, processes))
+    run = Run(recipe, folder, Ranks(0, processes, real=False))
     found: dict[str, tuple[str, str]] = {}
     for stage in recipe.stages:
         try:

@@ -3,8 +3,8 @@
 `model.generate` keeps every row until the longest is done and copies the whole KV cache at each token. Here
 
 - each distinct prompt is encoded once and its cache shared out to its n samples,
-- rows that end are taken out of the batch, and the next requests are encoded and merged in (long prompts first, so
-  that a memory error comes at once and not at the end),
+- rows that end make room for the next requests, whose encoded prompts are written over them (long prompts first, so
+  that a memory error comes at once and not at the end, and that every prompt fits where a longer one was),
 - the cache is a slab that grows in blocks and is written in place.
 
 Every sample draws from its own random stream, keyed by seed, prompt and sample index. A result does not depend on
@@ -31,17 +31,20 @@ from light_r1.samplers import Completion, Request, SamplingParams
 
 _BLOCK = 64  # cache positions allocated at a time
 _UNIFORMS = 256  # random numbers drawn per row at a time
+_PER_ROW = ("last", "tokens", "written", "done", "uniforms")
 
 
 class SlabLayer(DynamicLayer):
-    """A cache layer that appends in place instead of concatenating at each token."""
+    """A cache layer that appends in place instead of concatenating at each token.
+
+    All rows end at the same position. What lies before a row's own tokens is masked; positions that no row needs are
+    out of view, and given up when the slab grows.
+    """
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Start empty; buffers come with the first update."""
         self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys = key_states[..., :0, :]
-        self.values = value_states[..., :0, :]
-        self.slab: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._hold([key_states[..., :0, :], value_states[..., :0, :]])
         self.is_initialized = True
 
     def update(
@@ -50,27 +53,47 @@ class SlabLayer(DynamicLayer):
         """Append `[batch, heads, new, dim]` states; return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        start = self.keys.shape[-2]
-        stop = start + key_states.shape[-2]
-        if self.slab is None or self.slab[0].shape[-2] < stop:
-            self.slab = (
-                self._grown(self.keys, key_states, stop),
-                self._grown(self.values, value_states, stop),
-            )
-        for slab, states in zip(self.slab, (key_states, value_states), strict=True):
-            slab[..., start:stop, :] = states
-        self.keys, self.values = (slab[..., :stop, :] for slab in self.slab)
+        new = key_states.shape[-2]
+        if self.stop + new > self.slabs[0].shape[-2]:
+            stop = self.stop - self.first
+            self._hold([_grown(live, stop + new + _BLOCK) for live in (self.keys, self.values)], stop)
+        for slab, states in zip(self.slabs, (key_states, value_states), strict=True):
+            slab[..., self.stop : self.stop + new, :] = states
+        self._view(self.first, self.stop + new)
         return self.keys, self.values
 
-    @staticmethod
-    def _grown(old: torch.Tensor, new: torch.Tensor, stop: int) -> torch.Tensor:
-        slab = new.new_empty((*new.shape[:-2], stop + _BLOCK, new.shape[-1]))
-        slab[..., : old.shape[-2], :] = old
-        return slab
+    def repeat(self, counts: torch.Tensor) -> None:
+        """Repeat each row so many times."""
+        self._hold([live.repeat_interleave(counts, 0) for live in (self.keys, self.values)])
 
-    def replace(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Set the whole content; the slab is rebuilt at the next update."""
-        self.keys, self.values, self.slab = keys, values, None
+    def write_over(self, rows: torch.Tensor, other: SlabLayer) -> None:
+        """Put the rows of another layer, not longer than the slab, in the place of these."""
+        start = self.stop - other.keys.shape[-2]
+        for slab, states in zip(self.slabs, (other.keys, other.values), strict=True):
+            slab[rows, :, start : self.stop] = states
+        self._view(min(self.first, start), self.stop)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Give up all rows but these."""
+        self._hold([slab[rows, :, self.first :] for slab in self.slabs], self.stop - self.first)
+
+    def skip(self, count: int) -> None:
+        """Take the first positions out of view."""
+        self._view(self.first + count, self.stop)
+
+    def _hold(self, slabs: list[torch.Tensor], stop: int | None = None) -> None:
+        self.slabs = slabs
+        self._view(0, slabs[0].shape[-2] if stop is None else stop)
+
+    def _view(self, first: int, stop: int) -> None:
+        self.first, self.stop = first, stop
+        self.keys, self.values = (slab[..., first:stop, :] for slab in self.slabs)
+
+
+def _grown(live: torch.Tensor, size: int) -> torch.Tensor:
+    slab = live.new_empty((*live.shape[:-2], size, live.shape[-1]))
+    slab[..., : live.shape[-2], :] = live
+    return slab
 
 
 @dataclass(slots=True)
@@ -98,6 +121,34 @@ class _Batch:
     done: torch.Tensor
     streams: list[np.random.Generator]
     uniforms: torch.Tensor
+
+    def write_over(self, rows: torch.Tensor, fresh: _Batch) -> None:
+        """Put the rows of a new batch in the place of these; none may be longer than the longest here."""
+        for mine, theirs in zip(self.cache, fresh.cache, strict=True):
+            mine.write_over(rows, theirs)
+        width = self.cache[0].keys.shape[-2]
+        self.mask = pad(self.mask, (width - self.mask.shape[1], 0))
+        self.mask[rows] = pad(fresh.mask, (width - fresh.mask.shape[1], 0))
+        for name in _PER_ROW:
+            getattr(self, name)[rows] = getattr(fresh, name)
+        for row, request, stream in zip(rows.tolist(), fresh.requests, fresh.streams, strict=True):
+            self.requests[row], self.streams[row] = request, stream
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Give up all rows but these."""
+        for layer in self.cache:
+            layer.keep(rows)
+        for name in ("mask", *_PER_ROW):
+            setattr(self, name, getattr(self, name)[rows])
+        self.requests = [self.requests[row] for row in rows.tolist()]
+        self.streams = [self.streams[row] for row in rows.tolist()]
+
+    def trim(self) -> None:
+        """Leave out the positions before all rows."""
+        first = int(self.mask.argmax(1).min())
+        self.mask = self.mask[:, first:]
+        for layer in self.cache:
+            layer.skip(first)
 
 
 class HFSampler:
@@ -137,20 +188,37 @@ class HFSampler:
         self.model.eval()
         batch: _Batch | None = None
         while queue or batch is not None:
-            batch = self._refill(batch, queue, params)
-            while not _worth_merging(batch):
+            if batch is None:
+                batch = self._prefill(_taken(queue, self.batch_size), params)
+            while not _worth_turning_over(batch):
                 self._step(batch, params)
-            batch = _retire(batch, results, set(self.eos.tolist()))
+            batch = self._turn_over(batch, queue, results, params)
         self.model.train(was_training)
         return [results[request.prompt_id, request.sample_index] for request in requests]
 
-    def _refill(self, batch: _Batch | None, queue: deque[Request], params: SamplingParams) -> _Batch:
-        room = self.batch_size - (len(batch.requests) if batch else 0)
-        taken = [queue.popleft() for _ in range(min(room, len(queue)))]
-        if batch is not None and not taken:
-            return batch
-        fresh = self._prefill(taken, params)
-        return fresh if batch is None else _merged(batch, fresh)
+    def _turn_over(
+        self,
+        batch: _Batch,
+        queue: deque[Request],
+        results: dict[tuple[str, int], Completion],
+        params: SamplingParams,
+    ) -> _Batch | None:
+        """Take out the rows that have ended and put waiting requests in their place."""
+        eos = set(self.eos.tolist())
+        ended = batch.done.nonzero().flatten()
+        for row in ended.tolist():
+            ids = batch.tokens[row, : batch.written[row]].tolist()
+            request = batch.requests[row]
+            results[request.prompt_id, request.sample_index] = Completion(request, ids, finished=ids[-1] in eos)
+        if fresh := _taken(queue, len(ended)):
+            batch.write_over(ended[: len(fresh)], self._prefill(fresh, params))
+        if len(fresh) < len(ended):
+            kept = (~batch.done).nonzero().flatten()
+            if not len(kept):
+                return None
+            batch.keep(kept)
+        batch.trim()
+        return batch
 
     def _prefill(self, requests: list[Request], params: SamplingParams) -> _Batch:
         prompts = [(ids, len(list(rows))) for ids, rows in groupby(requests, key=lambda r: r.prompt_ids)]
@@ -164,7 +232,7 @@ class HFSampler:
         # The last prompt token is the input of the first decoding step.
         self._forward(input_ids[:, :-1], mask[:, :-1], cache)
         for layer in cache:
-            layer.replace(layer.keys.repeat_interleave(repeats, 0), layer.values.repeat_interleave(repeats, 0))
+            layer.repeat(repeats)
         rows = len(requests)
         return _Batch(
             requests=requests,
@@ -247,60 +315,13 @@ def _next_uniforms(batch: _Batch) -> torch.Tensor:
     return batch.uniforms.gather(1, column[:, None])[:, 0]
 
 
-def _worth_merging(batch: _Batch) -> bool:
-    """Whether enough rows have ended to pay for a copy of the cache: an eighth of them."""
+def _taken(queue: deque[Request], count: int) -> list[Request]:
+    return [queue.popleft() for _ in range(min(count, len(queue)))]
+
+
+def _worth_turning_over(batch: _Batch) -> bool:
+    """Whether enough rows have ended to pay for encoding their successors: an eighth of them."""
     return int(batch.done.sum()) * 8 >= len(batch.requests)
-
-
-def _retire(batch: _Batch, results: dict[tuple[str, int], Completion], eos: set[int]) -> _Batch | None:
-    ended = batch.done.nonzero().flatten().tolist()
-    for row in ended:
-        ids = batch.tokens[row, : batch.written[row]].tolist()
-        request = batch.requests[row]
-        results[request.prompt_id, request.sample_index] = Completion(request, ids, finished=ids[-1] in eos)
-    keep = (~batch.done).nonzero().flatten()
-    if not len(keep):
-        return None
-    rows = keep.tolist()
-    first = int(batch.mask[keep].argmax(1).min())  # columns before it are padding in every row that stays
-    for layer in batch.cache:
-        layer.replace(layer.keys[keep, :, first:], layer.values[keep, :, first:])
-    return _Batch(
-        requests=[batch.requests[row] for row in rows],
-        cache=batch.cache,
-        mask=batch.mask[keep, first:],
-        last=batch.last[keep],
-        tokens=batch.tokens[keep],
-        written=batch.written[keep],
-        done=batch.done[keep],
-        streams=[batch.streams[row] for row in rows],
-        uniforms=batch.uniforms[keep],
-    )
-
-
-def _merged(old: _Batch, new: _Batch) -> _Batch:
-    width = max(old.mask.shape[1], new.mask.shape[1])
-
-    def left(tensor: torch.Tensor, dim: int) -> torch.Tensor:
-        missing = width - tensor.shape[dim]
-        return pad(tensor, (missing, 0) if dim == 1 else (0, 0, missing, 0)) if missing else tensor
-
-    for mine, theirs in zip(old.cache, new.cache, strict=True):
-        mine.replace(
-            torch.cat([left(mine.keys, 2), left(theirs.keys, 2)]),
-            torch.cat([left(mine.values, 2), left(theirs.values, 2)]),
-        )
-    return _Batch(
-        requests=old.requests + new.requests,
-        cache=old.cache,
-        mask=torch.cat([left(old.mask, 1), left(new.mask, 1)]),
-        last=torch.cat([old.last, new.last]),
-        tokens=torch.cat([old.tokens, new.tokens]),
-        written=torch.cat([old.written, new.written]),
-        done=torch.cat([old.done, new.done]),
-        streams=old.streams + new.streams,
-        uniforms=torch.cat([old.uniforms, new.uniforms]),
-    )
 
 
 def from_chat(*, model: PreTrainedModel, chat: ChatFormat, batch_size: int) -> HFSampler:

@@ -57,6 +57,14 @@ def test_only_rank_0_prints_faults(bad, capsys, monkeypatch):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_plan_for_several_processes_asks_none_of_them_what_is_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/smoke").mkdir(parents=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run_main(["smoke", "--plan"]) == 0
+    assert "2 processes" in capsys.readouterr().out
+
+
 def test_plan_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run_main(["smoke", "--plan", "--set", "dpo.args.beta=0.1"]) == 0

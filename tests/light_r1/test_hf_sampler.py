@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import pytest
 import torch
@@ -40,6 +41,17 @@ def test_a_sample_does_not_depend_on_its_batch(tiny_model, tokenizer):
     together = sampler(tiny_model, tokenizer, 16).sample(requests(4), params)
     apart = sampler(tiny_model, tokenizer, 3).sample(list(reversed(requests(4))), params)
     assert [c.completion_ids for c in together] == [c.completion_ids for c in reversed(apart)]
+
+
+def test_rows_see_nothing_of_those_whose_place_they_take(tiny_model, tokenizer):
+    random = Random(0)
+    prompts = [tuple(random.randrange(5, 60) for _ in range(random.randrange(2, 70))) for _ in range(12)]
+    asked = [Request(f"p{p}", i, prompt) for p, prompt in enumerate(prompts) for i in range(3)]
+    params = SamplingParams(150, temperature=1.3, seed=5)
+    crowded, alone = (sampler(tiny_model, tokenizer, size).sample(asked, params) for size in (5, 1))
+    assert [one.completion_ids for one in crowded] == [one.completion_ids for one in alone]
+    lengths = [len(one.completion_ids) for one in alone]
+    assert min(lengths) < 20 and max(lengths) == 150, "rows ended neither early nor behind a growth of the cache"
 
 
 def test_other_seeds_and_indices_give_other_samples(tiny_model, tokenizer):
