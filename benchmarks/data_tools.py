@@ -44,7 +44,7 @@ def main() -> None:
         done = subprocess.run(
             [sys.executable, "-m", f"benchmarks.{module}", *arguments],
             cwd=RESULTS.parent.parent,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         )

@@ -1,8 +1,8 @@
 """Near-duplicate removal beside semhash and plain sentence-transformers, on the same pairs and texts.
 
-`python benchmarks/dedup.py PAIRS PROBLEMS [--rows N]`: PAIRS is JSON Lines of `a`, `b`, `label` (1: one
-problem), `kind`; PROBLEMS is a file of problems. Prints Markdown tables. Times are processor seconds of this process
-(all threads together) and wall seconds.
+`python -m benchmarks.dedup PAIRS PROBLEMS [--rows N]`, with the extra `bench`: PAIRS is JSON Lines of `a`, `b`,
+`label` (1: one problem), `kind`; PROBLEMS is a file of problems. Prints Markdown tables. Times are processor
+seconds of this process (all threads together) and wall seconds.
 """
 
 from __future__ import annotations

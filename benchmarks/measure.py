@@ -118,6 +118,6 @@ def write(name: str, comparisons: list[Comparison], folder: Path = RESULTS) -> P
     names = [one.name for one in fields(Comparison)]
     lines = [Comparison(**{field: each[field] for field in names}).line() for each in found.values()]
     threads = sorted({each["machine"]["threads"] for each in found.values()})
-    told = f"CPU seconds, {threads} threads." if not torch.cuda.is_available() else ""
+    told = f"CPU seconds; threads: {', '.join(map(str, threads))}." if not torch.cuda.is_available() else ""
     write_section(name, "\n".join([told, "", HEAD, *lines]), folder.parent / "RESULTS.md")
     return path

@@ -214,7 +214,7 @@ def _check_context_schedule(stage: StageSpec, args: Args, findings: Findings) ->
         # A stage alone counts as the last one, which needs no end; the first fault of each is told.
         entries = schedule[index : index + 2]
         try:
-            parse_stages(entries)
+            parse_stages(entries, beta=args["beta"], entropy_coef=args["entropy_coef"])
         except LightR1Error as error:
             where, _, fault = str(error).partition(": ")
             if where.startswith("context_schedule[0]"):

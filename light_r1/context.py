@@ -21,6 +21,8 @@ REWARD = "reward"
 LENGTH = "completions/mean_length"
 ENTROPY = "entropy"
 
+_SETTINGS = {"beta", "entropy_coef"}
+
 
 @dataclass(frozen=True, slots=True)
 class ContextStage:
@@ -36,8 +38,9 @@ class ContextStage:
         patience: Steps for which the share has to be high.
         plateau_steps: End the stage when the smoothed reward has not grown for this many steps.
         plateau_gain: What counts as growth of the reward.
-        settings: `temperature` and `beta` while the stage lasts, instead of those of the run. `beta` needs a run that
-            has one, since a run without it loads no reference.
+        settings: `beta` and `entropy_coef` while the stage lasts, instead of those of the run, which must not be 0
+            there: without `beta` a run loads no reference. What else differs (data, batch, group, temperature,
+            learning rate) makes another stage of a recipe.
     """
 
     max_completion_length: int
@@ -56,12 +59,19 @@ class ContextStage:
         return self.steps is not None or self.clip_ratio is not None or self.plateau_steps is not None
 
 
-def parse_stages(entries: Sequence[Mapping[str, Any]]) -> tuple[ContextStage, ...]:
+def parse_stages(
+    entries: Sequence[Mapping[str, Any]], *, beta: float = 0.0, entropy_coef: float = 0.0
+) -> tuple[ContextStage, ...]:
     """Read the entries of `context_schedule`.
 
+    Args:
+        entries: The entries.
+        beta: The run's weight of the KL.
+        entropy_coef: The run's weight of the entropy.
+
     Raises:
-        LightR1Error: There is no entry, a key is unknown, a value is of the wrong kind or out of range, or a stage
-            before the last has no end.
+        LightR1Error: There is no entry, a key is unknown, a value is of the wrong kind or out of range, a stage
+            before the last has no end, or one sets what the run has turned off.
     """
     if not entries:
         raise LightR1Error("context_schedule: has no stage")
@@ -76,17 +86,24 @@ def parse_stages(entries: Sequence[Mapping[str, Any]]) -> tuple[ContextStage, ..
             raise LightR1Error(f"{where}: max_completion_length is missing")
         for key, value in entry.items():
             _check_value(f"{where}.{key}", key, value)
+        for name, of_run in (("beta", beta), ("entropy_coef", entropy_coef)):
+            if entry.get("settings", {}).get(name) and not of_run:
+                raise LightR1Error(f"{where}.settings.{name}: needs a run whose own {name} is not 0")
         stages.append(ContextStage(**entry))
         if index < len(entries) - 1 and not stages[-1].ends:
             raise LightR1Error(f"{where}: only the last stage may lack steps, clip_ratio and plateau_steps")
     return tuple(stages)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check_value(where: str, key: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = _is_number(value)
     if key == "settings":
-        if not isinstance(value, Mapping) or not set(value) <= {"beta", "temperature"}:
-            raise LightR1Error(f"{where}: expected a mapping with numbers for beta or temperature, got {value!r}")
+        if not isinstance(value, Mapping) or not set(value) <= _SETTINGS or not all(map(_is_number, value.values())):
+            raise LightR1Error(f"{where}: expected a mapping with numbers for {sorted(_SETTINGS)}, got {value!r}")
     elif key in ("clip_ratio", "clip_ratio_low"):
         if value is not None and not (number and 0 < value <= 1):
             raise LightR1Error(f"{where}: expected a share above 0 and up to 1, got {value!r}")

@@ -32,11 +32,10 @@ from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
 from light_r1.chat import ChatFormat
 from light_r1.collapse import CollapseBounds, CollapseWatch
-from light_r1.context import ContextSchedule, parse_stages
+from light_r1.context import ContextSchedule, ContextStage, parse_stages
 from light_r1.errors import DataError
 from light_r1.judge import time_outs
 from light_r1.pass_rate_window import window_of
@@ -44,11 +43,10 @@ from light_r1.prompt_queue import PromptQueue
 from light_r1.prompt_queue import prompt_ids as ids_of
 from light_r1.reward_guard import GuardedReward, stop_without_rewards
 from light_r1.rewards import Reward
-from light_r1.samplers import Request, SamplingParams
-from light_r1.samplers.hf import HFSampler
 from light_r1.trainers.context_callback import Collapsed, ContextCallback
 from light_r1.trainers.dynamic_sampling import ChosenBatch, DynamicSampling
 from light_r1.trainers.grpo_metrics import difficulty_rewards, log_generation, totals_of
+from light_r1.trainers.grpo_rollouts import sampled_rollout, trl_rollout
 from light_r1.trainers.scoring import SharedPrefixModel
 from light_r1.trainers.start import (
     Rows,
@@ -114,11 +112,16 @@ class StagedGRPOConfig(GRPOConfig):
         if self.pass_rate_window is not None:
             window_of(self.pass_rate_window)
         if self.context_schedule:
-            schedule = ContextSchedule(parse_stages(self.context_schedule))
+            schedule = ContextSchedule(self.context_stages())
             self.max_completion_length = schedule.longest
             if self.max_steps <= 0 and schedule.total_steps is not None:
                 self.max_steps = schedule.total_steps
         super().__post_init__()
+
+    def context_stages(self) -> tuple[ContextStage, ...]:
+        """Return the stages of the context; one without an end if there is no schedule."""
+        whole = [{"max_completion_length": self.max_completion_length}]
+        return parse_stages(self.context_schedule or whole, beta=self.beta, entropy_coef=self.entropy_coef)
 
 
 class StagedGRPOTrainer(GRPOTrainer):
@@ -176,8 +179,7 @@ class StagedGRPOTrainer(GRPOTrainer):
             held_out = self._with_prompts(held_out)
         if not args.use_vllm and "rollout_func" not in kwargs:
             kwargs["rollout_func"] = sampled_rollout
-        whole = [{"max_completion_length": args.max_completion_length}]
-        self.context = ContextSchedule(parse_stages(args.context_schedule or whole))
+        self.context = ContextSchedule(args.context_stages())
         self.watch = CollapseWatch(CollapseBounds(**(args.collapse or {})))
         self.rewinds = 0
         self.guards = [GuardedReward(reward, deadline_s=args.reward_deadline_s) for reward in reward_funcs]
@@ -263,7 +265,8 @@ class StagedGRPOTrainer(GRPOTrainer):
         stage = self.context.stage
         length = stage.max_completion_length
         self.beta = stage.settings.get("beta", self.args.beta)
-        self.temperature = stage.settings.get("temperature", self.args.temperature)
+        if "entropy_coef" in stage.settings or not self.use_adaptive_entropy:  # which moves it by itself
+            self.entropy_coef = stage.settings.get("entropy_coef", self.args.entropy_coef)
         self.max_completion_length = length
         if self.use_vllm:
             self.vllm_generation.max_completion_length = length
@@ -353,46 +356,3 @@ def reference_on_disk(model: str | PreTrainedModel, args: GRPOConfig) -> Iterato
         state.wait_for_everyone()
         if state.is_main_process:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def sampled_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str, Any]:
-    """Sample one completion for each prompt of the local batch: TRL's `rollout_func`."""
-    args, process = trainer.args, trainer.accelerator.process_index
-    prompt_ids = [trainer.chat.encode(prompt) for prompt in prompts]
-    requests = [
-        Request(prompt, process * len(prompts) + index, tuple(ids))
-        for index, (prompt, ids) in enumerate(zip(prompts, prompt_ids, strict=True))
-    ]
-    params = SamplingParams(
-        max_tokens=trainer.max_completion_length,
-        temperature=trainer.temperature,
-        top_p=args.top_p,
-        top_k=args.top_k or None,
-        # Every generation needs its own samples, and a resumed run the same ones.
-        seed=(args.seed + 7919 * trainer.rewinds) * 1_000_003 + trainer.state.global_step,
-    )
-    with unwrap_model_for_generation(
-        trainer.model_wrapped,
-        trainer.accelerator,
-        gather_deepspeed3_params=args.ds3_gather_for_generation,
-    ) as model:
-        sampler = HFSampler(
-            model,
-            eos_token_ids=trainer.eos_token_ids,
-            pad_token_id=trainer._tokenizer.pad_token_id,
-            batch_size=args.sampling_batch_size,
-        )
-        with trainer.accelerator.autocast():
-            completions = sampler.sample(requests, params)
-    return {
-        "prompt_ids": prompt_ids,
-        "completion_ids": [completion.completion_ids for completion in completions],
-        "logprobs": None,
-    }
-
-
-def trl_rollout(prompts: list[str], trainer: StagedGRPOTrainer) -> dict[str, Any]:
-    """Sample as TRL does without a `rollout_func`: with vLLM, or with `model.generate`."""
-    prompt_ids, images, fields = trainer._tokenize_prompts(prompts)
-    completion_ids, logprobs = trainer._generate_single_turn(prompt_ids, images, fields, trainer.num_generations)
-    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": logprobs}

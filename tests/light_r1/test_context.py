@@ -136,6 +136,9 @@ def test_a_checkpoint_of_another_schedule_is_refused():
         ([{"max_completion_length": 8, "clip_ratio": 6.5}], "share"),
         ([{"max_completion_length": 8, "plateau_gain": -1}], "at least 0"),
         ([{"max_completion_length": 8, "settings": 3}], "mapping"),
+        ([{"max_completion_length": 8, "settings": {"temperature": 0.5}}], "mapping with numbers for"),
+        ([{"max_completion_length": 8, "settings": {"beta": "0.1"}}], "mapping with numbers for"),
+        ([{"max_completion_length": 8, "settings": {"beta": 0.1}}], "settings.beta: needs a run whose own beta"),
         ([{"max_completion_length": 8}, {"max_completion_length": 16}], "only the last"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data_tools.verify import Verdict
-from light_r1.errors import DataError, StageError
+from light_r1.errors import DataError, LightR1Error, StageError
 from light_r1.judge import Judge
 from light_r1.rewards import accuracy, get_accuracy_reward
 from light_r1.trainers.grpo import StagedGRPOConfig, StagedGRPOTrainer
@@ -102,6 +102,26 @@ def test_a_trigger_moves_the_context_on_and_survives_a_resume(tokenizer, tmp_pat
     assert again.context.moves == [move]
     expected, found = whole.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_context_stage_has_its_own_weights_of_kl_and_entropy(tokenizer, tmp_path):
+    schedule = [
+        {"steps": 2, "max_completion_length": 6, "settings": {"beta": 0.0, "entropy_coef": 0.2}},
+        {"steps": 2, "max_completion_length": 6},
+    ]
+    seen = []
+    made = trainer(tokenizer, tmp_path, context_schedule=schedule, beta=0.1, entropy_coef=0.01)
+    step = made.training_step
+
+    def watched(*args, **kwargs):
+        seen.append((made.beta, made.entropy_coef))
+        return step(*args, **kwargs)
+
+    made.training_step = watched
+    made.train()
+    assert seen == [(0.0, 0.2)] * 2 + [(0.1, 0.01)] * 2
+    with pytest.raises(LightR1Error, match="needs a run whose own entropy_coef is not 0"):
+        trainer(tokenizer, tmp_path, context_schedule=schedule, beta=0.1)
 
 
 COLLAPSE = {"min_entropy": 100.0, "warmup": 0, "patience": 2}
