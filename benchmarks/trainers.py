@@ -282,7 +282,7 @@ PARTS = {"sft": sft, "dpo": dpo, "sampling": sampling, "overhead": overhead}
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=[*PARTS, []], metavar="part")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all if none is named")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--traces", type=Path, default=SHIPPED)
     parser.add_argument("--rows", type=int, default=128)
@@ -292,9 +292,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1, help="more than one wait for each other on a busy machine")
     options = parser.parse_args(argv)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     torch.set_num_threads(options.threads)
     print(f"{torch.get_num_threads()} threads, hidden {options.hidden}, {options.layers} layers\n{HEAD}")
-    for part in options.parts:
+    for part in options.parts or PARTS:
         comparison = PARTS[part](options)
         print(comparison.line(), flush=True)
         write("trainers", [comparison])
