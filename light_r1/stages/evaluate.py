@@ -96,21 +96,21 @@ def score_benchmark(
     ]
     found = score(asked, ks)
     found["by_question"] = {question.id: question.pass_rate for question in asked}
-    rates: dict[Any, list[float]] = {}
+    rates: dict[str, list[float]] = {}
     for row, question in zip(questions, asked, strict=True):
         if row.get("difficulty") is not None:
-            rates.setdefault(row["difficulty"], []).append(question.pass_rate)
+            rates.setdefault(str(row["difficulty"]), []).append(question.pass_rate)
     if len(rates) > 1:
-        found["by_difficulty"] = {str(key): sum(rates[key]) / len(rates[key]) for key in sorted(rates, key=_in_order)}
+        found["by_difficulty"] = {key: sum(rates[key]) / len(rates[key]) for key in sorted(rates, key=_in_order)}
     return found
 
 
-def _in_order(difficulty: Any) -> tuple[bool, float, str]:
-    """Return a key that sorts numbers, also those written as text, as numbers and before words."""
+def _in_order(difficulty: str) -> tuple[bool, float, str]:
+    """Return a key that sorts numbers as numbers and before words."""
     try:
         return (False, float(difficulty), "")
     except ValueError:
-        return (True, 0.0, str(difficulty))
+        return (True, 0.0, difficulty)
 
 
 def _samples(

@@ -17,7 +17,7 @@ kernel for each segment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,18 +73,18 @@ class SharedPrefixModel:
             return self.model(**inputs)
         input_ids = inputs["input_ids"]
         row = pack_rows(input_ids, inputs["attention_mask"], inputs["labels"])
-        scored = row.slots if input_ids.device.type == "cpu" and len(row.slots) else slice(None)
-        with _only(scored, self.base):
+        compact = input_ids.device.type == "cpu" and len(row.slots) > 0
+        with _head_sees(row.slots, self.base) if compact else nullcontext():
             output = self.model(
                 input_ids=row.input_ids,
                 position_ids=row.position_ids,
                 attention_mask=dense_mask(row, self.base.dtype) if self.dense else row.segments,
-                shift_labels=row.shift_labels[:, scored],
+                shift_labels=row.shift_labels[:, row.slots] if compact else row.shift_labels,
                 fused_lm_head=True,
                 use_cache=False,
             )
         size = (input_ids.size(0), input_ids.size(1) - 1)
-        slots = row.slots if isinstance(scored, slice) else slice(None)
+        slots = slice(None) if compact else row.slots
         fields = {name: _unpack(getattr(output, name), slots, row.cells, size) for name in _PER_TOKEN}
         mask = torch.zeros(size, dtype=torch.bool, device=input_ids.device)
         mask.view(-1)[row.cells] = True
@@ -93,7 +93,7 @@ class SharedPrefixModel:
 
 
 @contextmanager
-def _only(scored: torch.Tensor | slice, model: PreTrainedModel) -> Iterator[None]:
+def _head_sees(slots: torch.Tensor, model: PreTrainedModel) -> Iterator[None]:
     """Let the head see the scored positions alone.
 
     TRL leaves the others out by itself where Triton runs; on CPU it scores prompts too, and a small model spends a
@@ -101,15 +101,14 @@ def _only(scored: torch.Tensor | slice, model: PreTrainedModel) -> Iterator[None
     """
 
     def select(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
-        output.last_hidden_state = output.last_hidden_state[:, scored]
+        output.last_hidden_state = output.last_hidden_state[:, slots]
         return output
 
-    hook = None if isinstance(scored, slice) else model.base_model.register_forward_hook(select)
+    hook = model.base_model.register_forward_hook(select)
     try:
         yield
     finally:
-        if hook is not None:
-            hook.remove()
+        hook.remove()
 
 
 def _unpack(

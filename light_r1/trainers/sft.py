@@ -227,7 +227,9 @@ class CurriculumSFTTrainer(SFTTrainer):
             scoring = SharedPrefixModel(model, self.accelerator.unwrap_model(self.model))
         result = super().compute_loss(scoring or model, inputs, return_outputs, num_items_in_batch)
         if self.buckets and difficulty is not None:
-            outputs = self._scored.pop() if scoring is None or scoring.output is None else scoring.output
+            outputs = self._scored.pop()
+            if scoring is not None and scoring.output is not None:  # what the hook kept is packed
+                outputs = scoring.output
             sums = self.accelerator.reduce(self.buckets.sums(outputs, difficulty), reduction="sum")
             for key, value in self.buckets.metrics(sums).items():
                 self._metrics["train" if self.model.training else "eval"][key].append(value)
