@@ -183,7 +183,9 @@ def _from_label(body: str) -> Extraction | None:
     letter = option_letter(re.sub(r"^option\s+|\)+$", "", content, flags=re.IGNORECASE)) if len(content) < 12 else None
     if letter:
         return Extraction(letter, "label", 0.97)
-    return Extraction(_value_in(content), "label", 0.95) if len(content) <= 120 and content[0] not in ",.;" else None
+    if not content or content[0] in ",.;" or len(content) > 120:
+        return None
+    return Extraction(_value_in(content), "label", 0.95)
 
 
 def _value_in(content: str) -> str:

@@ -77,6 +77,8 @@ def verify(prediction: str, gold: str | list[str]) -> Verdict:
         >>> verify("... so it is \\boxed{\\frac{1}{2}}.", "0.5").correct
         True
     """
+    if isinstance(gold, str) and prediction.strip() and prediction.strip() == gold.strip():
+        return Verdict(True, "right", "same text")
     answers = candidates(prediction)
     if not answers:
         return Verdict(False, "unparsable", "no answer found in the prediction")

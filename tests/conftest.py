@@ -11,6 +11,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import string
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, so that a failure names the change that caused it, and no verdict from the clock.
+# `--hypothesis-profile=explore` tries new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 TURN_TOKENS = {
     "chatml": ["<|im_start|>", "<|im_end|>", "<|endoftext|>"],

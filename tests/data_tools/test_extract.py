@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_tools.extract import Extraction, extract, extract_answer
@@ -104,11 +104,12 @@ def test_it_abstains_with_a_reason_instead_of_guessing(solution, problem, reason
 
 
 @settings(max_examples=10_000, deadline=None)
+@example("A:*", False)
 @given(st.text(st.sampled_from(" \n$\\{}[]()abA1234567890.,=#*/^_:boxed\x01"), max_size=60), st.booleans())
 def test_no_text_makes_it_fail(text, with_problem):
-    start = time.perf_counter()
+    start = time.thread_time()
     found = extract_answer(text, text if with_problem else None)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert isinstance(found, Extraction) and 0 <= found.confidence <= 1
     assert found.answer is None or found.answer.strip()
 
@@ -119,9 +120,9 @@ def test_no_text_makes_it_fail(text, with_problem):
      "a=b " * 30_000, "Wait. " * 20_000, "\\boxed{1} " * 15_000, "**" * 50_000, " " * 200_000, "A: " * 40_000],
 )  # fmt: skip
 def test_a_hostile_text_is_answered_soon(hostile):
-    start = time.perf_counter()
+    start = time.thread_time()
     extract_answer(hostile, hostile[:20_000])
-    assert time.perf_counter() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_the_tool_writes_answers_and_drops_the_rest():

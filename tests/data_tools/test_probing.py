@@ -19,6 +19,7 @@ def _full_budget():
 
 
 def same(left, right):
+    renew_budget()
     return same_values(parse(left).node, parse(right).node)
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_tools.verify import gold_answer, verify
@@ -363,13 +363,17 @@ def test_any_two_texts_get_a_verdict(prediction, gold):
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=1_000)
+@settings(max_examples=10_000)
 @given(ANY_TEXT, ANY_TEXT)
 def test_ten_thousand_texts_get_a_verdict_in_time(prediction, gold):
+    start = time.thread_time()
     assert verify(prediction, gold).outcome in ("right", "wrong", "unparsable")
+    assert time.thread_time() - start < 1
 
 
 @settings(max_examples=100, deadline=None)
+@example("\\ldots\\]\n\ncm^2")
+@example("and[1,2)<think>\n{}Therefore ")
 @given(ANY_TEXT.filter(str.strip))
 def test_a_text_equals_itself_or_cannot_be_read(text):
     assert verify(text, text).outcome in ("right", "unparsable")
