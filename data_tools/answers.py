@@ -41,6 +41,8 @@ _LEAD = re.compile(r"^(?:[a-z]{3,}\s+){1,3}(?=[^a-z])")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _ZERO_GROUP = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})*,0\d\d(?!\d)")
 _DECIMAL_COMMA = re.compile(r"[-+]?(?:\d+,\d{1,2}|0,\d+)(?!\d)")
+_SPOKEN_MINUS = re.compile(r"(?:\bnegative|\A\s*minus)\s+(\$|\\\(|)(?=[\d\\])", re.IGNORECASE)
+_CONNECTIVE = re.compile(r"\A\s*(?:so|thus|hence|therefore|ans(?:wer)?)\b[\s,:.]*(?=[-\d\\$(]|\w\s*=)", re.IGNORECASE)
 _OPTION_PREFIX = re.compile(r"\(\s*[A-J]\s*\)\s*(?=\S)")
 
 
@@ -55,6 +57,7 @@ def candidates(prediction: str) -> list[str]:
         text = _CHAT_END.sub("", text)
     if '"answer"' in text and (quoted := _JSON_ANSWER.findall(text)):
         return [_unquoted(quoted[-1])]
+    text = _with_minus_signs(text)
     boxes = final_boxes(text) if "box" in text else []
     if boxes and (later := _behind(text, boxes[-1].end)):
         return [later]
@@ -64,6 +67,7 @@ def candidates(prediction: str) -> list[str]:
         joined = ", ".join(box.content for box in boxes)
         return [joined] if len(boxes) == 1 else [joined, boxes[-1].content]
     if _is_bare(text):
+        text = _CONNECTIVE.sub("", text)
         number = last_number(text) if _prose(text[:_BARE]) else ""
         return [text, number] if number else [text]
     phrase = last_answer_phrase(text[-_NEAR_END:]) or last_answer_phrase(text)
@@ -76,6 +80,11 @@ def candidates(prediction: str) -> list[str]:
     if len(text) <= _BARE and "\n" not in text.strip():
         found.append(text)
     return found
+
+
+def _with_minus_signs(text: str) -> str:
+    """Return a text in which "negative 5" is -5; "10 minus 5" is no such thing."""
+    return _SPOKEN_MINUS.sub(r"\1-", text) if "egative" in text or "inus" in text else text
 
 
 def _unquoted(value: str) -> str:

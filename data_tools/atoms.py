@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from data_tools.nodes import MINUS_ONE, ONE, Node, literal, negate, power, product_of
+from data_tools.nodes import MINUS_ONE, ONE, Node, by_rule, literal, negate, power, product_of
 from data_tools.tokens import FUNCTIONS, NUMBER_WORDS, LatexError, Token
 
 _HALVES = {"(": ")", "[": "]", "lbrace": "rbrace", "langle": "rangle"}
@@ -261,10 +261,15 @@ class Atoms:
         if found.op == "chain" and found.args[1].op == "ratio":  # `{x : x > 0}`
             self.expect(closer)
             return Node("chain", (found.args[0], found.args[1].args[-1], *found.args[2:]))
-        if self.take("|"):
-            found = self.items(frozenset((closer,)))
+        if found.op == "chain" and found.args[0][0] == "in" and found.args[2].op == "ratio":  # `{x in R : x > 0}`
             self.expect(closer)
-            return found
+            domain, first = found.args[2].args
+            member = Node("chain", (("in",), found.args[1], domain))
+            return by_rule(member, Node("chain", (found.args[0][1:], first, *found.args[3:])))
+        if self.take("|"):
+            rule = self.items(frozenset((closer,)))
+            self.expect(closer)
+            return by_rule(found, rule)
         self.expect(closer)
         items = found.args if found.op == "list" else (found,)
         return Node("set", items) if opening == "lbrace" else Node("tuple", ("(", ")", *items))

@@ -21,6 +21,9 @@ class Node(NamedTuple):
 
 ONE = Node("num", (1,))
 MINUS_ONE = Node("num", (-1,))
+EMPTY = Node("sym", ("emptyset",))
+REALS = (Node("sym", ("R",)), Node("apply", ("mark", Node("sym", ("R",)))))
+"""How the set of all real numbers is written: `R`, `\\mathbb{R}`."""
 MAX_LITERAL = 2_000
 """Digits and decimal shift up to which a number literal is read."""
 
@@ -35,6 +38,12 @@ def negate(node: Node) -> Node:
 def product_of(factors: Sequence[Node]) -> Node:
     """Return the product of nodes; one alone is itself."""
     return factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
+
+
+def by_rule(member: Node, rule: Node) -> Node:
+    """Return the set `{member | rule}`: the rule alone, unless the member is said to be in less than the reals."""
+    within = member.op == "chain" and member.args[0] == ("in",) and member.args[2] not in REALS
+    return Node("list", (member, rule)) if within else rule
 
 
 def power(base: Node, exponent: Node) -> Node:

@@ -53,6 +53,7 @@ _TYPESETTING = re.compile(
 )
 _REPLACEMENT = {"row": r"\\", "frac": r"\frac", "text": r"\text", "degree": r"\degree ", "percent": "%"}
 _WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_REPEATED = re.compile(r"(\d*\.\d*?)(\d{1,6}?)\2{2,}\s*(?:\.{3}|\\[lc]?dots)\Z")
 _ENDING = " .,;:\\"
 _COARSEST = Fraction(1, 10**4)
 _INTEGER = re.compile(r"[+-]?\d{1,400}")
@@ -97,6 +98,8 @@ def clean(text: str) -> str:
         text = _TYPESETTING.sub(lambda m: _REPLACEMENT[m.lastgroup] if m.lastgroup else " ", text)
     elif "$" in text:
         text = text.replace("$", " ")
+    if text.endswith("dots") or text.endswith("..."):
+        text = _REPEATED.sub(r"\1\\overline{\2}", text)
     text = text.strip().rstrip(_ENDING)
     while whole := _WHOLE_TEXT.fullmatch(text):
         text = whole.group(1).strip().rstrip(_ENDING)

@@ -15,6 +15,8 @@ _UNITS = {word: value for value, word in enumerate(_UNIT_WORDS.split())}
 _TENS = {word: 10 * value for value, word in enumerate(_TEN_WORDS.split(), start=2)}
 _ORDINALS = {word: value for value, word in enumerate(_ORDINAL_WORDS.split(), start=1)}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+CARDINAL_WORDS = frozenset((*_UNITS, *_TENS, *_SCALES))
+"""The words that whole numbers are made of."""
 _SUFFIXES = ("st", "nd", "rd", "th")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from data_tools.budget import TooLarge
 from data_tools.functions import Undefined, float_of
-from data_tools.nodes import Node, holds
+from data_tools.nodes import EMPTY, REALS, Node, holds
 from data_tools.probing import number, symbols
 
 _FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -35,8 +35,6 @@ class Piece(NamedTuple):
 
 Region = tuple[Piece, ...]
 WHOLE: Region = (Piece(-math.inf, 1, math.inf, 0),)
-REALS = (Node("sym", ("R",)), Node("apply", ("mark", Node("sym", ("R",)))))
-"""How the set of all real numbers is written: `R`, `\\mathbb{R}`."""
 
 
 def region_of(node: Node) -> Region | None:
@@ -84,7 +82,7 @@ def _region(node: Node) -> Region | None:
     if node.op == "set":
         ends = sorted(_end(item) for item in node.args)
         return normal([Piece(end, 0, end, 1) for end in ends])
-    if node == Node("sym", ("emptyset",)):
+    if node == EMPTY:
         return ()
     if node in REALS:
         return WHOLE
@@ -127,11 +125,30 @@ def _from_relations(node: Node) -> Region | None:
             return None
         first = _half(_FLIP[relations[0]], _end(parts[0]))
         return _combine("cap", first, _half(relations[1], _end(parts[2])))
+    if not symbols(parts[1]) and (center := _center(parts[0])) is not None:
+        return _around(center, relations[0], _end(parts[1]))
+    if not symbols(parts[0]) and (center := _center(parts[1])) is not None:
+        return _around(center, _FLIP[relations[0]], _end(parts[0]))
     if _is_name(parts[0]) and not symbols(parts[1]):
         return _half(relations[0], _end(parts[1]))
     if _is_name(parts[1]) and not symbols(parts[0]):
         return _half(_FLIP[relations[0]], _end(parts[0]))
     return None
+
+
+def _center(node: Node) -> float | None:
+    """Return the point from which a tree is a variable's distance, as 2 for `|x-2|`; None for any other tree."""
+    if node.op != "call" or node.args[0] != "abs":
+        return None
+    terms = node.args[1].args if node.args[1].op == "add" else (node.args[1],)
+    if not _is_name(terms[0]) or any(symbols(term) for term in terms[1:]):
+        return None
+    return -sum(_end(term) for term in terms[1:])
+
+
+def _around(center: float, relation: str, radius: float) -> Region:
+    sides = _half(relation, center + radius), _half(_FLIP[relation], center - radius)
+    return _combine("cap" if relation in ("<", "<=") else "cup", *sides)
 
 
 def _is_name(node: Node) -> bool:

@@ -7,13 +7,14 @@ reals are compared as sets; everything else ends at values, which `probing` comp
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 
 from data_tools.budget import Exhausted, TooLarge
 from data_tools.functions import Undefined
 from data_tools.matrices import combined, determinant, rows_of
-from data_tools.nodes import MINUS_ONE, Node, holds
-from data_tools.probing import Evaluation, Value, close, float_of, points, same_values, symbols
-from data_tools.regions import REALS, region_of, same_region
+from data_tools.nodes import EMPTY, MINUS_ONE, REALS, Node, holds
+from data_tools.probing import Evaluation, Value, close, float_of, number, points, same_values, symbols
+from data_tools.regions import region_of, same_region
 
 MAX_UNORDERED = 40
 """Items of a list that are not literally in the other one, up to which all pairs are tried."""
@@ -51,6 +52,8 @@ def agree(left: Node, right: Node) -> bool:
 
 
 def _agree_rest(left: Node, right: Node, ops: set[str]) -> bool:
+    if EMPTY in (left, right):
+        return False
     if "text" in ops:
         return ops == {"text"} and _words(left) == _words(right)
     if "pmod" in ops:
@@ -75,6 +78,9 @@ def settled(node: Node) -> Node:
             inner = settled(item)
             flat.extend(inner.args if inner.op == "list" else (inner,))
         return Node(node.op, tuple(flat)) if len(flat) > 1 or node.op == "set" else flat[0]
+    if node.op in ("add", "mul") and isinstance(node.args[-1], Node) and node.args[-1].op == "pmod":
+        last, modulus = node.args[-1].args  # `-3 (mod 20)`: all in front of it counts
+        return Node("pmod", (Node(node.op, (*node.args[:-1], last)), modulus))
     if node.op in ("add", "mul") and holds(node, "matrix"):
         return combined(node.op, [settled(part) for part in node.args])
     if node.op == "call" and node.args[0] == "det" and node.args[1].op == "matrix":
@@ -121,7 +127,7 @@ def _with_sign(node: Node, upper: bool) -> Node:
 def _regional(node: Node) -> bool:
     if node.op == "chain":
         return node.args[0] != ("=",)
-    return node.op in _SETS or node in (Node("sym", ("emptyset",)), *REALS)
+    return node.op in _SETS or node in (EMPTY, *REALS)
 
 
 def _same_names(left: Node, right: Node) -> bool:
@@ -305,9 +311,17 @@ def _value(node: Node, point: dict[str, Value]) -> Value | None:
 
 def _agree_classes(left: Node, right: Node) -> bool:
     if left.op == right.op:
-        return all(agree(a, b) for a, b in zip(left.args, right.args, strict=True))
+        (one, modulus), (other, other_modulus) = left.args, right.args
+        return agree(modulus, other_modulus) and (agree(one, other) or _congruent(one, other, modulus))
     one, other = (left, right) if left.op == "pmod" else (right, left)
     return agree(one.args[0], other)
+
+
+def _congruent(one: Node, other: Node, modulus: Node) -> bool:
+    if symbols(Node("list", (one, other, modulus))):
+        return False
+    exact = [value for node in (one, other, modulus) if isinstance(value := number(node), int | Fraction)]
+    return len(exact) == 3 and exact[2] != 0 and (exact[0] - exact[1]) % exact[2] == 0
 
 
 def _agree_values(left: Node, right: Node) -> bool:

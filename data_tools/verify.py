@@ -23,6 +23,7 @@ from data_tools.functions import Undefined, float_of
 from data_tools.latex import parse
 from data_tools.normalize import clean, numbers_agree, read_number, rounds_to, squashed
 from data_tools.probing import number
+from data_tools.spoken import spoken
 from data_tools.tokens import LatexError
 from data_tools.typed import agree
 from data_tools.units import units_agree
@@ -41,6 +42,7 @@ _OPTION_WORD = re.compile(r"\b(?:option|choice|answer)\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:an?|the)\s+(?=[a-z]{3})")
 _BASED = re.compile(r"((?=\w*\d)[0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\w))\s*")
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+_MIXED = re.compile(r"\d\s+\d+\s*/")
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 _SMALL_WITH_COMMA = re.compile(r"-?0,\d\d")
 _WRAPPED = re.compile(r"\([^()]*\)")
@@ -130,8 +132,9 @@ def _verdict(answer: str, gold: str) -> Verdict:
 
 def _agree(left: str, right: str) -> str:
     """Return the test by which two cleaned answers agree, or an empty text."""
-    if squashed(left) == squashed(right):
+    if squashed(left) == squashed(right) and bool(_MIXED.search(left)) == bool(_MIXED.search(right)):
         return "same text"
+    left, right = spoken(left), spoken(right)
     numbers = read_number(left), read_number(right)
     if numbers[0] and numbers[1]:
         if numbers_agree(numbers[0], numbers[1]):
