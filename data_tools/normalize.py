@@ -53,6 +53,7 @@ _TYPESETTING = re.compile(
 )
 _REPLACEMENT = {"row": r"\\", "frac": r"\frac", "text": r"\text", "degree": r"\degree ", "percent": "%"}
 _WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_LONGEST_REPEATED = 80  # the pattern tries every start and period
 _REPEATED = re.compile(r"(\d*\.\d*?)(\d{1,6}?)\2{2,}\s*(?:\.{3}|\\[lc]?dots)\Z")
 _ENDING = " .,;:\\"
 _COARSEST = Fraction(1, 10**4)
@@ -98,7 +99,7 @@ def clean(text: str) -> str:
         text = _TYPESETTING.sub(lambda m: _REPLACEMENT[m.lastgroup] if m.lastgroup else " ", text)
     elif "$" in text:
         text = text.replace("$", " ")
-    if text.endswith("dots") or text.endswith("..."):
+    if len(text) < _LONGEST_REPEATED and text.endswith(("...", "dots")):
         text = _REPEATED.sub(r"\1\\overline{\2}", text)
     text = text.strip().rstrip(_ENDING)
     while whole := _WHOLE_TEXT.fullmatch(text):
