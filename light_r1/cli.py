@@ -144,9 +144,11 @@ def _run(args: argparse.Namespace) -> int:
 
     checked = load_checked(args.recipe, args.overrides)
     _check_names(checked.recipe, args)
+    from light_r1.ranks import leave_ranks
     from light_r1.run import run_recipe
 
     run_recipe(checked.recipe, only=args.stage, start=args.start)
+    leave_ranks()
     return 0
 
 

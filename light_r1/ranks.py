@@ -5,6 +5,7 @@ Rank 0 decides and everyone obeys: ranks that each look at a network disk can se
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -54,10 +55,35 @@ def current_ranks() -> Ranks:
 
     With several processes the process group is opened (NCCL with GPUs, Gloo without).
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _count()
     if count > 1:
         import torch
+
+        # They take the default group of the moment of their import as the default of an argument, and would hold it
+        # for ever (see leave_ranks).
+        import torch.distributed.fsdp.sharded_grad_scaler
+        import torch.distributed.nn
+        import torch.distributed.optim
         from accelerate import PartialState
 
         PartialState(cpu=not torch.cuda.is_available())
     return Ranks(int(os.environ.get("RANK", "0")), count)
+
+
+def leave_ranks() -> None:
+    """Close the process group: the last thing a process does before it ends well.
+
+    A thread of Gloo may still be letting go of the tensors of the last collective. Where the interpreter is shut down
+    under it, it aborts the process, and `torchrun` calls a run failed that had finished. The threads end with the
+    group, and the group with the last model that holds it, so the garbage goes first. After an error nothing is
+    closed: the others may be waiting in a collective that will never end.
+    """
+    if _count() > 1:
+        import torch.distributed as dist
+
+        gc.collect()
+        dist.destroy_process_group()
+
+
+def _count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 
 from light_r1 import CurriculumSFTConfig, CurriculumSFTTrainer
+from light_r1.ranks import leave_ranks
 from tests.conftest import character_tokenizer, make_model
 from tests.distributed_step import ROWS
+from tests.left_run import assert_left
 
 
 def main(folder: Path, packing: bool, checkpoint: str | None) -> None:
@@ -48,3 +50,5 @@ def main(folder: Path, packing: bool, checkpoint: str | None) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2] == "packed", sys.argv[3] if len(sys.argv) > 3 else None)
+    leave_ranks()
+    assert_left()

@@ -16,7 +16,9 @@ from light_r1 import (
     StagedGRPOConfig,
     StagedGRPOTrainer,
 )
+from light_r1.ranks import leave_ranks
 from tests.conftest import character_tokenizer, make_model
+from tests.left_run import assert_left
 
 
 def solution(value: int) -> str:
@@ -93,3 +95,5 @@ def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2] == "lora", int(sys.argv[3]), Path(sys.argv[4]))
+    leave_ranks()
+    assert_left()

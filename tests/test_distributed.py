@@ -17,7 +17,8 @@ def step(folder: Path, kind: str, how: str, processes: int) -> dict[str, torch.T
     folder.mkdir()
     launcher = [sys.executable]
     if processes > 1:
-        launcher = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", str(processes)]
+        torchrun = str(Path(sys.executable).with_name("torchrun"))
+        launcher = [torchrun, "--standalone", "--nproc_per_node", str(processes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*launcher, "-m", "tests.distributed_step", kind, how, str(processes), str(folder)],

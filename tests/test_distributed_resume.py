@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 def run(folder: Path, how: str, *checkpoint: str):
     folder.mkdir()
-    command = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2", "-m"]
+    command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", "2", "-m"]
     done = subprocess.run(
         [*command, "tests.distributed_resume", str(folder), how, *checkpoint],
         cwd=ROOT,
