@@ -13,6 +13,7 @@ from typing import Literal
 
 from data_tools.answers import readings
 from data_tools.choices import option_letter, read_choices
+from data_tools.clock import read_clock
 from data_tools.columns import text
 from data_tools.functions import TooLarge, Undefined
 from data_tools.latex import parse
@@ -20,6 +21,7 @@ from data_tools.normalize import clean, read_number
 from data_tools.probing import number, symbols
 from data_tools.question import read_question
 from data_tools.rows import Dropped, Row
+from data_tools.spoken import NO_VALUE, spoken
 from data_tools.tokens import LatexError
 from data_tools.tool import per_row
 from data_tools.units import UNIT_WORDS
@@ -118,10 +120,10 @@ def why_ungradable(answer: str, problem: str = "") -> tuple[Ungradable | None, s
 
 
 def _why_bare(bare: str, problem: str) -> tuple[Ungradable | None, str]:
-    cleaned = clean(bare)
+    cleaned = spoken(clean(bare))
     if not cleaned:
         return "no_answer", ""
-    if read_number(cleaned):
+    if cleaned == NO_VALUE or read_number(cleaned) or read_clock(cleaned):
         return None, ""
     if letter := option_letter(bare):
         return (None, "") if letter in read_choices(problem) or letter.lower() in cleaned else ("letter", letter)

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from data_tools.number_words import CARDINAL_WORDS, read_number_words
 
+NO_VALUE = "does not exist"
+"""What is said of a limit, or of a value, that does not exist: compared as these words."""
+
 _SET_NAMES = (
     (
         re.compile(
@@ -21,7 +24,7 @@ _SET_NAMES = (
         ),
         "(-\\infty,\\infty)",
     ),
-    (re.compile(r"dne|d\.n\.e|(?:the )?(?:limit )?does not exist"), "does not exist"),
+    (re.compile(r"dne|d\.n\.e|(?:the )?(?:limit )?does not exist"), NO_VALUE),
 )
 _PARTS = {
     word: value
@@ -32,7 +35,6 @@ _PARTS = {
 }  # fmt: skip
 _WORDS = re.compile(r"[a-z]+(?:(?:\s*-\s*|\s+)[a-z]+)*")
 _TOKEN = re.compile(r"[a-z]+|-")
-_MERIDIEM = re.compile(r"(:\d\d)\s*([ap])\.?\s?m\b\.?", re.IGNORECASE)
 _LONGEST = 100
 
 
@@ -45,8 +47,6 @@ def spoken(cleaned: str) -> str:
     """Return the maths that a cleaned answer says in words; an answer that says none as it is."""
     if len(cleaned) > _LONGEST:
         return cleaned
-    if ":" in cleaned:
-        return _MERIDIEM.sub(lambda said: f"{said[1]} {said[2].lower()}m", cleaned)
     if not cleaned[-1:].isalpha():
         return cleaned
     low = " ".join(cleaned.lower().split())

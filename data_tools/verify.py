@@ -19,6 +19,7 @@ from typing import Literal
 from data_tools.answers import candidates, last_number, readings
 from data_tools.boxed import last_answer_phrase
 from data_tools.budget import TooLarge, renew_budget
+from data_tools.clock import clocks_agree, read_clock
 from data_tools.functions import Undefined, float_of
 from data_tools.latex import parse
 from data_tools.normalize import clean, numbers_agree, read_number, rounds_to, squashed
@@ -40,10 +41,12 @@ _STATED_OPTION = re.compile(
 )
 _OPTION_WORD = re.compile(r"\b(?:option|choice|answer)\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:an?|the)\s+(?=[a-z]{3})")
-_BASED = re.compile(r"((?=\w*\d)[0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\w))\s*")
+_BASED = re.compile(
+    r"(?:\\text\s*\{)?((?=\w*\d)[0-9A-Za-z]+)\}?\s*_"
+    r"\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\w))\s*"
+)
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _MIXED = re.compile(r"\d\s+\d+\s*/")
-_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
 _SMALL_WITH_COMMA = re.compile(r"-?0,\d\d")
 _WRAPPED = re.compile(r"\([^()]*\)")
 _LOOSE = re.compile(r"\\(?:text|mathrm)(?![A-Za-z])|[{}\s$]|\\[,;:! ]")
@@ -148,14 +151,22 @@ def _agree(left: str, right: str) -> str:
         return "same choice" if _choice(left) == stated.group(1) else ""
     if letter and (choice := _choice(left)):
         return "same choice" if choice == letter.group(1) else ""
-    if _CLOCK.fullmatch(left) and _CLOCK.fullmatch(right) and ":0" in left + right:
-        return "same time" if left.lstrip("0") == right.lstrip("0") else ""
+    ours, theirs = read_clock(left), read_clock(right)
+    if ours and theirs and (ours.half or theirs.half or _are_times(left, right)):
+        return "same time" if clocks_agree(ours, theirs) else ""
     bases = _based_integer(left), _based_integer(right)
     if bases[0] and bases[1]:
         return "same number in its base" if bases[0] == bases[1] else ""
     if bases[1] and squashed(left).upper() == bases[1][0]:  # the base is often left out where the question gives it
         return "same digits"
+    if bases[1] and not bases[1][0].isdigit():
+        return ""
     return _agree_readings(left, right)
+
+
+def _are_times(left: str, right: str) -> bool:
+    """Whether two texts such as `4:05` are times and no ratios: a ratio has no zero in front."""
+    return ":" in left and ":" in right and ":0" in left + right
 
 
 def _choice(text: str) -> str:

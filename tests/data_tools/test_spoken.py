@@ -22,7 +22,6 @@ from data_tools.spoken import spoken
         ("the empty set", r"\emptyset"),
         ("All real numbers", r"(-\infty,\infty)"),
         ("DNE", "does not exist"),
-        ("7:30 P.M.", "7:30 pm"),
     ],
 )
 def test_maths_in_words(said, maths):
