@@ -39,6 +39,12 @@ class Args:
         """Whether the recipe sets it."""
         return name in self.stage.args
 
+    @property
+    def recomputes(self) -> bool:
+        """Whether activations are computed again in the backward pass; the newer of two names of it counts."""
+        newer = self["activation_checkpointing"] if self.has("activation_checkpointing") else None
+        return bool(self["gradient_checkpointing"] if newer is None else newer)
+
 
 def check_args(stage: StageSpec, findings: Findings, *, world_size: int) -> None:
     """Check one stage's settings against each other."""

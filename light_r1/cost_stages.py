@@ -224,7 +224,7 @@ def _train(work: Work, found: Estimate, length: Amount | None, *, sequences: int
         return found
     device, dtype = device_for(shape), work.stage.model.dtype
     if found.trained is not None and length is not None:
-        recompute, lora = bool(args["gradient_checkpointing"]), work.lora_rank is not None
+        recompute, lora = args.recomputes, work.lora_rank is not None
         flops = training_flops(shape, found.trained.value, length.value, recompute=recompute, lora=lora)
         found = replace(found, seconds=_plus(found.seconds, Amount(flops / device.flops, _about(found.trained))))
         found = _sample(work, found, length.value)
@@ -234,7 +234,7 @@ def _train(work: Work, found: Estimate, length: Amount | None, *, sequences: int
             shape,
             dtype=dtype,
             tokens=args["per_device_train_batch_size"] * sequences * longest,
-            recompute=bool(args["gradient_checkpointing"]),
+            recompute=args.recomputes,
             lora_rank=work.lora_rank,
             four_bit=bool((work.stage.model.quantization or {}).get("load_in_4bit")),
         )

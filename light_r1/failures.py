@@ -75,7 +75,7 @@ def _less_memory(spec: StageSpec, recipe: Recipe) -> str:
             f"per_device_train_batch_size={batch // 2} with gradient_accumulation_steps={steps * 2}, the same batch "
             "(it goes on from its checkpoint)"
         )
-    if not args["gradient_checkpointing"]:
+    if not args.recomputes:
         ways.append("gradient_checkpointing=true")
     longest = "max_completion_length" if spec.type == "grpo" else "max_length"
     ways.append(f"a lower {longest} (now {args[longest]})")

@@ -23,6 +23,7 @@ stages:
   - {name: clean, type: data, data: x, steps: [{tool: dedup}]}
   - {name: sft, type: sft, data: clean, args: {max_length: 77, per_device_train_batch_size: 6}}
   - {name: lora, type: sft, data: clean, model: {lora: {r: 4}}, args: {max_length: 77, gradient_checkpointing: true}}
+  - {name: newer, type: sft, data: clean, args: {activation_checkpointing: false}}
   - {name: rl, type: grpo, from: sft, data: x, rewards: [accuracy], args: {num_generations: 2}}
   - {name: both, type: merge, from: [sft, rl], args: {method: linear}}
   - {name: scores, type: evaluate, from: both}
@@ -56,6 +57,7 @@ def test_nothing_is_advised_that_is_set_already(recipe):
     text = told(recipe, "lora")
     assert "lora block" not in text
     assert "gradient_checkpointing" not in text
+    assert "gradient_checkpointing=true" in told(recipe, "newer")
 
 
 @pytest.mark.parametrize(
