@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,7 +56,7 @@ def current_ranks() -> Ranks:
 
     With several processes the process group is opened (NCCL with GPUs, Gloo without).
     """
-    count = _count()
+    count = int(os.environ.get("WORLD_SIZE", "1"))
     if count > 1:
         import torch
 
@@ -78,12 +79,7 @@ def leave_ranks() -> None:
     group, and the group with the last model that holds it, so the garbage goes first. After an error nothing is
     closed: the others may be waiting in a collective that will never end.
     """
-    if _count() > 1:
-        import torch.distributed as dist
-
+    dist = sys.modules.get("torch.distributed")  # a run that finds everything done has not imported torch
+    if dist is not None and dist.is_available() and dist.is_initialized():
         gc.collect()
         dist.destroy_process_group()
-
-
-def _count() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
