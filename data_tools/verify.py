@@ -159,8 +159,6 @@ def _agree(left: str, right: str) -> str:
         return "same number in its base" if bases[0] == bases[1] else ""
     if bases[1] and squashed(left).upper() == bases[1][0]:  # the base is often left out where the question gives it
         return "same digits"
-    if bases[1] and not bases[1][0].isdigit():
-        return ""
     return _agree_readings(left, right)
 
 

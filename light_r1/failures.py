@@ -76,7 +76,8 @@ def _less_memory(spec: StageSpec, recipe: Recipe) -> str:
             "(it goes on from its checkpoint)"
         )
     if not args.recomputes:
-        ways.append("gradient_checkpointing=true")
+        newer = args.written("activation_checkpointing")  # where both names are set, the newer one counts
+        ways.append(f"{'activation' if newer else 'gradient'}_checkpointing=true")
     longest = "max_completion_length" if spec.type == "grpo" else "max_length"
     ways.append(f"a lower {longest} (now {args[longest]})")
     if spec.model.lora is None:

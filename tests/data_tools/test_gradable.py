@@ -20,7 +20,7 @@ def reason_for(answer, problem="Find the value.", **options):
     "answer",
     ["12", "-3.5", r"\frac{1}{2}", r"\boxed{7}", "$2x+1$", "(1,2)", "1, 3, 5", r"\{1,2\}", "5 cm", r"90^\circ",
      r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"(-\infty, 3]", "f(x)=x^2", "x", r"2 \pm \sqrt{3}", ["1", "2"],
-     "forty-two", "negative two thirds", "no solutions", "all real numbers", "DNE", "does not exist"],
+     "forty-two", "negative two thirds", "no solutions", "all real numbers", "DNE", "does not exist", "3:30 PM"],
 )  # fmt: skip
 def test_answers_of_every_type_are_kept(answer):
     assert reason_for(answer) is None

@@ -57,7 +57,11 @@ def test_nothing_is_advised_that_is_set_already(recipe):
     text = told(recipe, "lora")
     assert "lora block" not in text
     assert "gradient_checkpointing" not in text
-    assert "gradient_checkpointing=true" in told(recipe, "newer")
+
+
+def test_the_name_of_a_setting_that_counts_is_advised(recipe):
+    assert "gradient_checkpointing=true" not in told(recipe, "newer")
+    assert "activation_checkpointing=true" in told(recipe, "newer")
 
 
 @pytest.mark.parametrize(
