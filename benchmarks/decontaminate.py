@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from data_tools.decontaminate import BenchmarkFile, Benchmarks, Settings, load_benchmarks
-from data_tools.ngrams import KeyIndex, NgramIndex, digitless_key, words
-from data_tools.rows import Row, read_rows, write_rows
+from data_tools.problems.ngrams import KeyIndex, NgramIndex, digitless_key, words
+from data_tools.rows.files import read_rows, write_rows
+from data_tools.rows.row import Row
+from data_tools.tools.decontaminate import BenchmarkFile, Benchmarks, Settings, load_benchmarks
 
 TESTS = ("exact", "ngram32", "ngram8", "containment", "template", "signature")
 SETS = {

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data_tools.clean import clean_text
-from data_tools.dedup import CANDIDATE_COSINE, symbolic_links
-from data_tools.embed import MODEL, _load, embed
-from data_tools.rows import read_rows
-from data_tools.same_problem import same_problem
-from data_tools.search import similar_pairs
-from data_tools.signature import signature
+from data_tools.problems.clean import clean_text
+from data_tools.problems.embed import MODEL, _load, embed
+from data_tools.problems.same_problem import same_problem
+from data_tools.problems.search import similar_pairs
+from data_tools.problems.signature import signature
+from data_tools.rows.files import read_rows
+from data_tools.tools.dedup import CANDIDATE_COSINE, symbolic_links
 
 
 class Timer:

@@ -11,10 +11,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_tools.adaptive import StopRule, sample_until_settled
-from data_tools.pass_rates import Window
-from data_tools.rollouts import prompt_id
-from data_tools.rows import Row, read_rows
+from data_tools.rollouts.adaptive import StopRule, sample_until_settled
+from data_tools.rollouts.pass_rates import Window
+from data_tools.rollouts.store import prompt_id
+from data_tools.rows.files import read_rows
+from data_tools.rows.row import Row
 
 N = 16
 WINDOWS = {

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_tools.extract import Extraction, extract_answer
-from data_tools.rows import read_rows
-from data_tools.verify import verify
+from data_tools.answers.verify import verify
+from data_tools.rows.files import read_rows
+from data_tools.solutions.final_answer import Extraction, extract_answer
 
 
 def cases(path: Path) -> Iterator[tuple[str, str | None, list[str]]]:

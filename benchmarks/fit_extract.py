@@ -1,4 +1,4 @@
-"""Fit the weights of `data_tools.ranking` on worked solutions with known answers, and report them cross-validated.
+"""Fit the weights of `data_tools.solutions.ranking` on worked solutions with known answers, cross-validated.
 
 `python -m benchmarks.fit_extract FOLDER` reads the worked solutions named below from FOLDER (JSON Lines, gzipped),
 takes the boxes and `####` lines away so that every solution is one that marks nothing, judges each candidate with the
@@ -20,14 +20,14 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-from data_tools.boxed import boxed_spans
-from data_tools.candidates import statements
-from data_tools.extract import LEAST_CONFIDENCE
-from data_tools.proofs import answers_closed, proof_marks
-from data_tools.question import Question, read_question
-from data_tools.ranking import WEIGHTS, candidate_cues, none_cues
-from data_tools.rows import read_rows
-from data_tools.verify import verify
+from data_tools.answers.marks import boxed_spans
+from data_tools.answers.verify import verify
+from data_tools.rows.files import read_rows
+from data_tools.solutions.candidates import statements
+from data_tools.solutions.final_answer import LEAST_CONFIDENCE
+from data_tools.solutions.proofs import answers_closed, proof_marks
+from data_tools.solutions.question import Question, read_question
+from data_tools.solutions.ranking import WEIGHTS, candidate_cues, none_cues
 
 # file: (weight of a row, most rows). Large easy sets weigh little, so that olympiad solutions set the tone.
 SOURCES = {

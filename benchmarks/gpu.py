@@ -31,13 +31,8 @@ from transformers import PrinterCallback, Qwen2Config, Qwen2ForCausalLM
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from benchmarks.measure import RESULTS, machine
-from light_r1 import (
-    CurriculumSFTConfig,
-    CurriculumSFTTrainer,
-    SemiOnPolicyDPOConfig,
-    SemiOnPolicyDPOTrainer,
-)
-from light_r1.models import load_tokenizer, resolve_attention
+from light_r1 import CurriculumSFTConfig, CurriculumSFTTrainer, SemiOnPolicyDPOConfig, SemiOnPolicyDPOTrainer
+from light_r1.models.load import load_tokenizer, resolve_attention
 
 TOKENIZER = Path(__file__).parent.parent / "recipes" / "data" / "gsm8k_tokenizer"
 # Dense bf16 TFLOP/s without sparsity, from NVIDIA's data sheets.

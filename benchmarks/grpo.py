@@ -33,17 +33,11 @@ from transformers import PrinterCallback, Qwen2Config, Qwen2ForCausalLM, Trainer
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.sections import write_section
-from light_r1 import (
-    ChatFormat,
-    CurriculumSFTConfig,
-    CurriculumSFTTrainer,
-    StagedGRPOConfig,
-    StagedGRPOTrainer,
-)
-from light_r1.judge import judge
-from light_r1.models import load_model, load_tokenizer, save_model
-from light_r1.samplers import Request, SamplingParams
-from light_r1.samplers.hf import HFSampler
+from light_r1 import ChatFormat, CurriculumSFTConfig, CurriculumSFTTrainer, StagedGRPOConfig, StagedGRPOTrainer
+from light_r1.models.load import load_model, load_tokenizer, save_model
+from light_r1.rollouts.hf import HFSampler
+from light_r1.rollouts.judge import judge
+from light_r1.rollouts.sampler import Request, SamplingParams
 from light_r1.tiny import build_tokenizer, drills, problems
 
 SIDES = ("trl", "ours-plain", "ours")

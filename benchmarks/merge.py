@@ -42,7 +42,7 @@ def anonymous_mib() -> float:
 
 def measure(folder: Path, method: str) -> None:
     """Merge once and print seconds and memory above what the imports take."""
-    from light_r1.merge import merge_models
+    from light_r1.models.merge import merge_models
 
     before = peak = anonymous_mib()
     done = threading.Event()

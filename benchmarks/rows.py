@@ -16,8 +16,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from data_tools.rows import Row, read_rows, write_rows
-from data_tools.tool import run_tool
+from data_tools.engine.run_tool import run_tool
+from data_tools.rows.files import read_rows, write_rows
+from data_tools.rows.row import Row
 
 TOOLS: dict[str, dict[str, Any]] = {
     "segment": {"keep": "short"},

@@ -30,9 +30,9 @@ from light_r1 import (
     SemiOnPolicyDPOConfig,
     SemiOnPolicyDPOTrainer,
 )
-from light_r1.models import load_tokenizer
-from light_r1.samplers import Request, SamplingParams
-from light_r1.samplers.hf import HFSampler
+from light_r1.models.load import load_tokenizer
+from light_r1.rollouts.hf import HFSampler
+from light_r1.rollouts.sampler import Request, SamplingParams
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "recipes" / "data" / "gsm8k_traces.jsonl"

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_tools.rows import read_rows
-from data_tools.verify import verify
+from data_tools.answers.verify import verify
+from data_tools.rows.files import read_rows
 
 TURN = 50
 PEER_LIMIT_S = 1

@@ -13,10 +13,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_tools import TOOLS
-from data_tools.options import Option, ToolDoc, parse_text, tool_doc
-from data_tools.rows import DataToolsError
-from data_tools.tool import run_tool
+from data_tools.engine.catalogue import TOOLS, ToolDoc, tool_doc
+from data_tools.engine.option_values import Option, parse_text
+from data_tools.engine.run_tool import run_tool
+from data_tools.errors import DataToolsError
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,30 +12,43 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "ChatFormat": "light_r1.chat",
-    "CurriculumSFTConfig": "light_r1.trainers.sft",
-    "CurriculumSFTTrainer": "light_r1.trainers.sft",
-    "SemiOnPolicyDPOConfig": "light_r1.trainers.dpo",
-    "SemiOnPolicyDPOTrainer": "light_r1.trainers.dpo",
-    "StagedGRPOConfig": "light_r1.trainers.grpo",
-    "StagedGRPOTrainer": "light_r1.trainers.grpo",
-    "build_pairs": "light_r1.pairs",
-    "load_recipe": "light_r1.recipe",
-    "merge_models": "light_r1.merge",
-    "run_recipe": "light_r1.run",
+    "ChatFormat": "light_r1.models.chat",
+    "CurriculumSFTConfig": "light_r1.trainers.sft.config",
+    "CurriculumSFTTrainer": "light_r1.trainers.sft.trainer",
+    "HFSampler": "light_r1.rollouts.hf",
+    "Request": "light_r1.rollouts.sampler",
+    "SamplingParams": "light_r1.rollouts.sampler",
+    "SemiOnPolicyDPOConfig": "light_r1.trainers.dpo.config",
+    "SemiOnPolicyDPOTrainer": "light_r1.trainers.dpo.trainer",
+    "StagedGRPOConfig": "light_r1.trainers.grpo.config",
+    "StagedGRPOTrainer": "light_r1.trainers.grpo.trainer",
+    "accuracy": "light_r1.rewards.verified",
+    "build_pairs": "light_r1.rollouts.pairs",
+    "compare": "light_r1.rollouts.scores",
+    "get_cosine_reward": "light_r1.rewards.verified",
+    "load_recipe": "light_r1.recipe.read",
+    "merge_models": "light_r1.models.merge",
+    "run_recipe": "light_r1.run.walk",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from light_r1.chat import ChatFormat
-    from light_r1.merge import merge_models
-    from light_r1.pairs import build_pairs
-    from light_r1.recipe import load_recipe
-    from light_r1.run import run_recipe
-    from light_r1.trainers.dpo import SemiOnPolicyDPOConfig, SemiOnPolicyDPOTrainer
-    from light_r1.trainers.grpo import StagedGRPOConfig, StagedGRPOTrainer
-    from light_r1.trainers.sft import CurriculumSFTConfig, CurriculumSFTTrainer
+    from light_r1.models.chat import ChatFormat
+    from light_r1.models.merge import merge_models
+    from light_r1.recipe.read import load_recipe
+    from light_r1.rewards.verified import accuracy, get_cosine_reward
+    from light_r1.rollouts.hf import HFSampler
+    from light_r1.rollouts.pairs import build_pairs
+    from light_r1.rollouts.sampler import Request, SamplingParams
+    from light_r1.rollouts.scores import compare
+    from light_r1.run.walk import run_recipe
+    from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
+    from light_r1.trainers.dpo.trainer import SemiOnPolicyDPOTrainer
+    from light_r1.trainers.grpo.config import StagedGRPOConfig
+    from light_r1.trainers.grpo.trainer import StagedGRPOTrainer
+    from light_r1.trainers.sft.config import CurriculumSFTConfig
+    from light_r1.trainers.sft.trainer import CurriculumSFTTrainer
 
 
 def __getattr__(name: str) -> Any:

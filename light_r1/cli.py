@@ -8,52 +8,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from light_r1.errors import LightR1Error, Problem, RecipeError, did_you_mean
+from light_r1.errors import LightR1Error, Problem, RecipeError
+from light_r1.run.command import (
+    Command,
+    add_overrides,
+    add_recipe,
+    add_stages,
+    check_names,
+    guarded,
+    plan_command,
+    run_command,
+)
 
-if TYPE_CHECKING:
-    from light_r1.specs import Recipe
-
-_EXAMPLES = """examples:
-  python -m light_r1.run recipes/tiny.yaml                      the whole curriculum, on a laptop
-  accelerate launch -m light_r1.run recipes/light_r1_32b.yaml --plan
-  accelerate launch -m light_r1.run recipes/light_r1_32b.yaml --stage dpo --set dpo.args.beta=0.1
-"""
 _COMMANDS = """examples:
   light-r1 new my_run --from light_r1_7b_ds                     a recipe of your own, to edit
   light-r1 check my_run.yaml                                    every fault of the recipe and its data, at once
   light-r1 plan my_run.yaml --processes 8                       what would run, and what it takes
   light-r1 launch my_run.yaml --config zero3                    every stage in processes of its own
 """
-
-Command = Callable[[argparse.Namespace], int]
-
-
-def run_main(argv: Sequence[str]) -> int:
-    """Run, or plan, a recipe: what `python -m light_r1.run` does.
-
-    Returns:
-        The exit code: 0, or 2 if the recipe has faults, or 1 if a stage stopped with an error that was explained.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m light_r1.run",
-        description="Run a recipe's stages. Finished ones are skipped, one that was cut off goes on, changed ones and "
-        "what follows them run again.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_recipe(parser)
-    _add_stages(parser)
-    parser.add_argument("--plan", action="store_true", help="print what would run and what it takes, and run nothing")
-    args = parser.parse_args(argv)
-    args.processes = None
-    return _guarded(_plan if args.plan else _run, args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # As `python -m light_r1.run` has it, so that both find the rewards, generators and stages of a project.
     sys.path.insert(0, os.getcwd())
     function: Command = args.function
-    return _guarded(function, args)
+    return guarded(function, args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,18 +56,18 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         return added
 
-    run = command("run", _run, "run a recipe in this process")
-    plan = command("plan", _plan, "print what a recipe would run, what is done, and what it takes")
+    run = command("run", run_command, "run a recipe in this process")
+    plan = command("plan", plan_command, "print what a recipe would run, what is done, and what it takes")
     launch = command("launch", _launch, "run a recipe with each stage in processes of its own")
     for added in (run, plan, launch):
-        _add_recipe(added)
-        _add_stages(added)
+        add_recipe(added)
+        add_stages(added)
     for added in (plan, launch):
         added.add_argument("--processes", type=_count, metavar="N", help="number of processes (GPUs)")
     launch.add_argument("--config", metavar="NAME", help="accelerate config: ddp, zero2, zero3, fsdp, or a file")
     check = command("check", _check, "check recipes and the first rows of their data")
     check.add_argument("recipes", nargs="+", metavar="recipe", help="a recipe file, or the name of a shipped one")
-    _add_overrides(check)
+    add_overrides(check)
     command("schema", _schema, "print the JSON Schema of recipes, for editors")
     report = command("report", _report, "write the report of a run folder again, and print it")
     report.add_argument("run", help="a run folder, such as runs/tiny")
@@ -101,28 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="a recipe file, or the name of a shipped one")
-    _add_overrides(parser)
-
-
-def _add_overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="change a value, by stage name: dpo.args.beta=0.1, model.name_or_path=...; may be repeated",
-    )
-
-
-def _add_stages(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--stage", metavar="NAME", help="this stage only; those it needs must be done")
-    which.add_argument("--from", metavar="NAME", dest="start", help="this stage and those after it")
-
-
 def _count(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -130,46 +85,12 @@ def _count(text: str) -> int:
     return number
 
 
-def _check_names(recipe: Recipe, args: argparse.Namespace) -> None:
-    """Refuse a stage that the recipe does not have."""
-    names = [stage.name for stage in recipe.stages]
-    for option, name in (("--stage", args.stage), ("--from", args.start)):
-        if name is not None and name not in names:
-            known = f"one of {', '.join(names)}"
-            raise RecipeError([Problem(f"{option} {name}", "no such stage", known, did_you_mean(name, names))])
-
-
-def _run(args: argparse.Namespace) -> int:
-    from light_r1.check import load_checked
-
-    checked = load_checked(args.recipe, args.overrides)
-    _check_names(checked.recipe, args)
-    from light_r1.ranks import leave_ranks
-    from light_r1.run import run_recipe
-
-    run_recipe(checked.recipe, only=args.stage, start=args.start)
-    leave_ranks()
-    return 0
-
-
-def _plan(args: argparse.Namespace) -> int:
-    from light_r1.check import load_checked
-    from light_r1.plan import plan_text
-
-    checked = load_checked(args.recipe, args.overrides, world_size=args.processes)
-    _check_names(checked.recipe, args)
-    text = plan_text(checked.recipe, notes=checked.notes, only=args.stage, start=args.start, processes=args.processes)
-    if _is_main():
-        print(text)
-    return 0
-
-
 def _launch(args: argparse.Namespace) -> int:
-    from light_r1.check import load_checked
-    from light_r1.launch import launch, stage_commands
+    from light_r1.run.check import load_checked
+    from light_r1.run.launch import launch, stage_commands
 
     recipe = load_checked(args.recipe, args.overrides, world_size=args.processes).recipe
-    _check_names(recipe, args)
+    check_names(recipe, args)
     return launch(
         stage_commands(
             recipe,
@@ -183,7 +104,7 @@ def _launch(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from light_r1.check import load_checked
+    from light_r1.run.check import load_checked
 
     problems: list[Problem] = []
     for recipe in args.recipes:
@@ -201,14 +122,14 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _schema(args: argparse.Namespace) -> int:
-    from light_r1.schema import recipe_schema
+    from light_r1.recipe.schema import recipe_schema
 
     print(json.dumps(recipe_schema(), indent=2))
     return 0
 
 
 def _report(args: argparse.Namespace) -> int:
-    from light_r1.report import write_report
+    from light_r1.report.write import write_report
 
     folder = Path(args.run)
     if not folder.is_dir():
@@ -219,7 +140,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _new(args: argparse.Namespace) -> int:
-    from light_r1.new import new_recipe
+    from light_r1.recipe.new import new_recipe
 
     target, *copied = new_recipe(args.name, source=args.source, extend=args.extend)
     data = f", and beside it {', '.join(map(str, copied))}" if copied else ""
@@ -227,35 +148,5 @@ def _new(args: argparse.Namespace) -> int:
     return 0
 
 
-def _guarded(function: Command, args: argparse.Namespace) -> int:
-    """Call the function; explain our own errors without a traceback, faults of a recipe on rank 0 only."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        return function(args)
-    except RecipeError as error:
-        if _is_main():
-            print(error, file=sys.stderr)
-        return 2
-    except LightR1Error as error:
-        rank = "" if _is_main() else f"[rank {os.environ['RANK']}] "
-        print(f"{rank}{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # Whoever read our output (`| head`) has gone; keep the interpreter from writing to it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        from light_r1.failures import disk_trouble
-
-        told = disk_trouble(error, Path.cwd())
-        if not told:
-            raise
-        print(told, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
-def _is_main() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+if __name__ == "__main__":
+    sys.exit(main())

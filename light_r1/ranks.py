@@ -1,4 +1,4 @@
-"""The processes of a run: who am I, wait for the others, agree with rank 0.
+"""The processes of a run: who am I, wait for the others, agree with rank 0, and the bar that only it shows.
 
 Rank 0 decides and everyone obeys: ranks that each look at a network disk can see different things.
 """
@@ -8,10 +8,16 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from tqdm import tqdm
+
+from light_r1.errors import LightR1Error
+
 Value = TypeVar("Value")
+_LOG_INTERVAL_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +27,10 @@ class Ranks:
     Args:
         index: Number of this process, from 0.
         count: Number of processes.
-        real: Whether the others are there. A plan only imagines them, and asks nobody.
     """
 
     index: int = 0
     count: int = 1
-    real: bool = True
 
     @property
     def is_main(self) -> bool:
@@ -35,20 +39,48 @@ class Ranks:
 
     def barrier(self) -> None:
         """Wait until every process has come here."""
-        if self.count > 1 and self.real:
+        if self.count > 1:
             import torch.distributed as dist
 
             dist.barrier()
 
-    def agree(self, value: Value) -> Value:
-        """Return rank 0's value on every rank."""
-        if self.count == 1 or not self.real:
-            return value
+    def from_main(self, make: Callable[[], Value]) -> Value:
+        """Return what `make` gives on rank 0, on every rank; where it raises a `LightR1Error` there, all raise it."""
+        if self.count == 1:
+            return make()
         import torch.distributed as dist
 
-        box: list[Any] = [value]
+        box: list[Any] = [None, None]
+        if self.is_main:
+            try:
+                box[0] = make()
+            except LightR1Error as error:
+                box[1] = error
         dist.broadcast_object_list(box, src=0)
+        if box[1] is not None:
+            raise box[1]
         return box[0]
+
+    def bar(self, *, total: int, desc: str, unit: str, initial: int = 0) -> tqdm[Any]:
+        """Return a progress bar that only rank 0 shows, refreshed often on a terminal and every 20 s in a file.
+
+        Args:
+            total: Units of work.
+            desc: Name in front of the bar.
+            unit: Name of a unit.
+            initial: Units done before.
+        """
+        interval = 0.1 if sys.stderr.isatty() else _LOG_INTERVAL_S
+        return tqdm(
+            total=total,
+            desc=desc,
+            unit=unit,
+            initial=initial,
+            disable=not self.is_main,
+            mininterval=interval,
+            maxinterval=max(10.0, interval),
+            smoothing=0.05,
+        )
 
 
 def current_ranks() -> Ranks:

@@ -16,8 +16,8 @@ def die() -> None:
 
 
 def arm(stage: str) -> None:
-    from data_tools.rollouts import RolloutStore
-    from light_r1.run import Run
+    from data_tools.rollouts.store import RolloutStore
+    from light_r1.run.walk import Run
     from light_r1.stages.training import TrainingBar
 
     current = []
@@ -53,6 +53,6 @@ def arm(stage: str) -> None:
 if __name__ == "__main__":
     recipe, stage, *overrides = sys.argv[1:]
     arm(stage)
-    from light_r1.run import run_recipe
+    from light_r1.run.walk import run_recipe
 
     run_recipe(recipe, overrides=overrides)

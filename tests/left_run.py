@@ -22,7 +22,7 @@ def assert_left() -> None:
 
 
 if __name__ == "__main__":
-    from light_r1.run import main
+    from light_r1.run.__main__ import main
 
     code = main()
     assert_left()

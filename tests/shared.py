@@ -1,4 +1,4 @@
-"""Locates the large real-data files that some tests use and that most checkouts do not have."""
+"""Locates the checkout, and the large real-data files that some tests use and that most checkouts do not have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-_ROOTS = (os.environ.get("LIGHT_R1_SHARED", ""), str(Path(__file__).parents[2] / "shared"))
+ROOT = Path(__file__).parents[1]
+_ROOTS = (os.environ.get("LIGHT_R1_SHARED", ""), str(ROOT.parent / "shared"))
 
 
 def shared_file(name: str) -> Path:

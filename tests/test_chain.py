@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.shared import ROOT
+
 SMOKE = ROOT / "recipes" / "smoke.yaml"
 STAGES = ("base", "sft-stage1", "difficulty", "sft-stage2", "dpo", "merge", "grpo")
 
@@ -112,7 +113,7 @@ def test_two_processes_share_the_work(finished, tmp_path):
 
 
 def test_a_second_run_beside_a_live_one_is_refused(finished, tmp_path):
-    from light_r1.run_dir import RunDir
+    from light_r1.run_dir.folder import RunDir
 
     shutil.copytree(finished / "runs", tmp_path / "runs")
     with RunDir(tmp_path / "runs/smoke").lock():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parent.parent
+from tests.shared import ROOT
 
 
 def step(folder: Path, kind: str, how: str, processes: int) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parent.parent
+from tests.shared import ROOT
 
 
 def run(folder: Path, how: str, *checkpoint: str):

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from light_r1.check import inspect, load_checked
-from light_r1.layers import shipped_recipes
-from light_r1.plan import plan_recipe, plan_text
+from light_r1.recipe.shipped import shipped_recipes
+from light_r1.run.check import inspect, load_checked
+from light_r1.run.plan import plan_recipe
+from light_r1.run.plan_text import plan_text
 
 RECIPES = sorted(shipped_recipes().glob("*.yaml"))
 CONFIGS = sorted((shipped_recipes() / "accelerate").glob("*.yaml"))

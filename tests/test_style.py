@@ -1,83 +1,127 @@
-"""The shape of the code: sizes, who imports whom, and what stays out of the project's text."""
+"""The shape of the code: which folder may import which, no circle of files, and what light commands leave unloaded."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-MODULES = sorted([*(ROOT / "light_r1").rglob("*.py"), *(ROOT / "data_tools").rglob("*.py")])
-MAX_LINES, MAX_FUNCTION = 400, 65
+from tests.shared import ROOT
 
-# Package prefix -> what it must not import. The direction is errors <- recipe <- stages <- run.
-FORBIDDEN = {
+# The folders of each package, lowest floor first. A folder imports from lower floors and from itself.
+FLOORS = {
+    "light_r1": (
+        "errors",
+        "ranks tiny",
+        "recipe models",
+        "run_dir rollouts",
+        "rewards report",
+        "trainers",
+        "stages",
+        "run",
+        "cli __init__",
+    ),
+    "data_tools": (
+        "errors maths traces",
+        "answers rows",
+        "solutions problems rollouts engine",
+        "stats __main__",
+        "tools",
+        "__init__",
+    ),
+}
+# Beside their floors: what may be used alone does not know what it is used by.
+APART = {
+    "light_r1.trainers": ("light_r1.recipe", "light_r1.run_dir"),
+    "light_r1.rollouts": ("light_r1.recipe",),
+    "light_r1.models": ("light_r1.recipe",),
+    "light_r1.rewards": ("light_r1.recipe", "light_r1.run_dir"),
+    "light_r1.recipe": ("torch", "trl", "transformers"),
+    "light_r1.run_dir": ("torch", "trl", "transformers"),
     "data_tools": ("light_r1",),
-    "light_r1.trainers": ("light_r1.recipe", "light_r1.run", "light_r1.run_dir", "light_r1.stages", "light_r1.specs"),
-    "light_r1.samplers": ("light_r1.recipe", "light_r1.run", "light_r1.run_dir", "light_r1.stages", "light_r1.specs"),
-    "light_r1.chat": ("light_r1.recipe", "light_r1.stages", "light_r1.trainers"),
-    "light_r1.models": ("light_r1.recipe", "light_r1.stages", "light_r1.trainers"),
-    "light_r1.rewards": ("light_r1.recipe", "light_r1.stages", "light_r1.trainers"),
-    "light_r1.pairs": ("light_r1.recipe", "light_r1.stages", "light_r1.trainers"),
-    "light_r1.merge": ("light_r1.recipe", "light_r1.stages", "light_r1.trainers"),
-    "light_r1.metrics": ("light_r1.recipe", "light_r1.stages", "light_r1.trainers", "torch"),
-    "light_r1.recipe": ("light_r1.run", "light_r1.run_dir", "light_r1.trainers", "torch", "trl"),
-    "light_r1.run_dir": ("light_r1.recipe", "light_r1.stages", "light_r1.trainers", "torch"),
-    "light_r1.errors": ("light_r1",),
 }
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+@cache
+def modules() -> dict[str, Path]:
+    """Dotted name -> file of every module of both packages."""
+    files = [path for package in FLOORS for path in sorted((ROOT / package).rglob("*.py"))]
+    names = [path.relative_to(ROOT).with_suffix("").parts for path in files]
+    dotted = [".".join(parts[:-1] if parts[-1] == "__init__" else parts) for parts in names]
+    return dict(zip(dotted, files, strict=True))
 
 
-def imports(path: Path) -> set[str]:
-    """Imported modules, those for type checkers only left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def imports(module: str) -> frozenset[str]:
+    """What a module imports anywhere in it: in functions and for type checkers too."""
     found: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            return
+    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(tree)
-    return found
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules() else node.module for name in inner}
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_sizes(path):
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= MAX_LINES, "a file this long holds two nouns"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno - node.lineno < MAX_FUNCTION, f"{node.name} is too long"
+def folder_of(module: str) -> tuple[str, str]:
+    package, _, rest = module.partition(".")
+    return package, rest.partition(".")[0] or "__init__"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_import_direction(path):
-    module = name_of(path)
-    for prefix, forbidden in FORBIDDEN.items():
-        if module == prefix or module.startswith(f"{prefix}."):
-            for imported in imports(path):
-                wrong = [f for f in forbidden if imported == f or imported.startswith(f"{f}.")]
-                assert not wrong, f"{module} must not import {imported}"
+def floor_of(module: str) -> int:
+    package, folder = folder_of(module)
+    return next(number for number, names in enumerate(FLOORS[package]) if folder in names.split())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_says_what_it_is(path):
-    text = path.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(text)), "no module docstring"
-    assert path.stem not in ("utils", "helpers", "common", "misc")
+def test_imports_go_down():
+    climbing = [
+        f"{module} imports {target}"
+        for module in modules()
+        for target in imports(module) & modules().keys()
+        if folder_of(target) != folder_of(module)
+        and folder_of(target)[0] == folder_of(module)[0]
+        and floor_of(target) >= floor_of(module)
+    ]
+    assert not climbing, "\n".join(climbing)
+
+
+def test_what_may_be_used_alone_does_not_know_its_users():
+    wrong = [
+        f"{module} imports {target}"
+        for prefix, forbidden in APART.items()
+        for module in modules()
+        if module == prefix or module.startswith(f"{prefix}.")
+        for target in imports(module)
+        for name in forbidden
+        if target == name or target.startswith(f"{name}.")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_circle_of_files():
+    reached: dict[str, set[str]] = {}
+    for module in modules():
+        pending, seen = list(imports(module)), set()
+        while pending:
+            current = pending.pop()
+            if current in modules() and current not in seen:
+                seen.add(current)
+                pending += imports(current)
+        reached[module] = seen
+    circles = [module for module, seen in reached.items() if module in seen]
+    assert not circles, f"each of these imports itself through others: {', '.join(circles)}"
+
+
+def test_every_module_says_what_it_is():
+    silent = [name for name, path in modules().items() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    assert not silent, f"no docstring: {', '.join(silent)}"
+    vague = [name for name in modules() if name.rpartition(".")[2] in ("utils", "helpers", "common", "misc")]
+    assert not vague, f"a file is a noun: {', '.join(vague)}"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +130,8 @@ def test_every_module_says_what_it_is(path):
         "import light_r1",
         "import data_tools",
         "import light_r1.cli",
-        "from light_r1.recipe import load_recipe; load_recipe('recipes/tiny.yaml')",
-        "from light_r1.check import load_checked; load_checked('recipes/tiny.yaml')",
+        "from light_r1 import load_recipe; load_recipe('recipes/tiny.yaml')",
+        "from light_r1.run.check import load_checked; load_checked('recipes/tiny.yaml')",
     ],
 )
 def test_light_commands_load_no_torch(code):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from light_r1.errors import Problem
-from light_r1.manifest import RowCounts
 from light_r1.ranks import Ranks
-from light_r1.run_dir import StageDir
-from light_r1.specs import Recipe, StageSpec
+from light_r1.recipe.spec import Recipe, StageSpec
+from light_r1.run_dir.folder import StageDir
+from light_r1.run_dir.manifest import RowCounts
 
 Kind = Literal["model", "rows", "scores"]
 

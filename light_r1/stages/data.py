@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from data_tools.fold import fold
-from data_tools.options import option_table
-from data_tools.rows import Row, read_rows, write_rows
-from light_r1.manifest import RowCounts
-from light_r1.sources import find_file
-from light_r1.specs import Recipe, StageSpec
+from data_tools.engine.catalogue import option_table, tool_doc
+from data_tools.engine.fold import fold
+from data_tools.rows.files import read_rows, write_rows
+from data_tools.rows.row import Row
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.rows import Sample, _check_answers, _need
+from light_r1.recipe.cost.estimate import Estimate, Work, _sample
+from light_r1.recipe.sources import find_file
+from light_r1.recipe.spec import Recipe, StageSpec
+from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
-from light_r1.stages.inputs import stage_rows
+from light_r1.stages.rows import stage_rows
 
 SAMPLE = "sample"
 _WRITTEN = ("clusters",)  # options of tools that name a file they write, not one they read
@@ -29,8 +34,8 @@ class DataStage(Stage):
 
     makes: ClassVar[Kind] = "rows"
     output = "rows.jsonl"
-    args_class = "light_r1.stages.options:DataArgs"
-    options_class = "light_r1.stages.options:DataOptions"
+    args_class = "light_r1.stages.data:DataArgs"
+    options_class = "light_r1.stages.data:DataOptions"
     reads: ClassVar[tuple[Literal["model", "chat", "sampler"], ...]] = ("model", "chat", "sampler")
 
     def files(self, spec: StageSpec, recipe: Recipe) -> dict[str, Path]:
@@ -84,7 +89,7 @@ class DataStage(Stage):
         self, job: StageJob, questions: Sequence[Row], step: dict[str, Any], following: dict[str, Any] | None
     ) -> list[Row]:
         from light_r1.stages.policy import Policy, sampling_params
-        from light_r1.stages.sample_step import SampleStepOptions, sampled, stop_rule
+        from light_r1.stages.sampling import SampleStepOptions, sampled, stop_rule
 
         options = SampleStepOptions(**{key: value for key, value in step.items() if key != "tool"})
         rule = stop_rule(options, following)
@@ -123,3 +128,52 @@ def _found(value: Any, recipe: Recipe) -> Any:
 def _metrics(rows: Sequence[Row]) -> dict[str, float]:
     rates = [row["pass_rate"] for row in rows if row.get("pass_rate") is not None]
     return {"mean_pass_rate": sum(rates) / len(rates)} if rates else {}
+
+
+# Steps after which rows may have other columns, or other contents in them, than their source has.
+_REWRITES = ("convert", "extract", "perturb")
+# Steps that repair or drop faulty rows: behind them only what is wrong with every row is a fault.
+_MENDS = ("normalize_think",)
+
+
+def _check_data_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
+    """Check the columns that the steps read, up to the first step that may add some."""
+    added: set[str] = set()
+    for step in stage.options.get("steps", []):
+        tool = step["tool"]
+        if tool == "sample":
+            if _need(sample, ("problem", "answer"), f"stage {stage.name} (sample)", findings):
+                _check_answers(sample, findings)
+            added |= {"responses", "n", "n_correct", "pass_rate"}
+            continue
+        columns = tuple(column for column in tool_doc(tool).needs if column not in added)
+        # A tool drops the rows that it can do nothing with, and says so.
+        _need(replace(sample, mended=True), columns, f"stage {stage.name} ({tool})", findings)
+        if tool in _REWRITES:
+            return
+
+
+def _data(work: Work) -> Estimate:
+    rows = work.rows.count
+    found = Estimate(rows=rows)
+    for step in work.stage.options.get("steps", []):
+        if step["tool"] == "sample" and rows is not None:
+            tokens = rows.times(step["n"] * step["max_tokens"]).at_most()
+            found = _sample(work, replace(found, sampled=tokens), step["max_tokens"])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class DataArgs:
+    """A `data` stage has its options in `steps`, none in `args`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Keys of a `data` stage.
+
+    Args:
+        steps: Tools applied in order, each a mapping with `tool` and that tool's options.
+    """
+
+    steps: list[dict[str, Any]]

@@ -6,20 +6,36 @@ With `rounds`, the policy that one round has trained is sampled for the next, ea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from light_r1.recipe.check.args import Args
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.rows import Sample, _check_answers, _need, _report_first
+from light_r1.recipe.cost.estimate import Estimate, Work, _add_forward, _epochs_steps, _train
+from light_r1.recipe.cost.rows import Amount
+from light_r1.recipe.spec import StageSpec
+from light_r1.stages.sampling import SampleOptions
+
+if TYPE_CHECKING:
+    from light_r1.rollouts.pairs import PairOptions
+
+
 import shutil
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from light_r1.atomic import write_json
 from light_r1.errors import DataError, StageError
-from light_r1.manifest import RowCounts
+from light_r1.run_dir.files import write_json
+from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Artifact, Kind, Stage, StageJob, StageResult
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from data_tools.rows import Dropped, Row
+    from data_tools.rows.row import Dropped, Row
     from light_r1.stages.policy import Policy
 
 
@@ -33,8 +49,8 @@ class DPOStage(Stage):
 
     makes: ClassVar[Kind] = "model"
     output = "model"
-    args_class = "light_r1.trainers.dpo:SemiOnPolicyDPOConfig"
-    options_class = "light_r1.stages.options:DPOOptions"
+    args_class = "light_r1.trainers.dpo.config:SemiOnPolicyDPOConfig"
+    options_class = "light_r1.stages.dpo:DPOOptions"
     reads: ClassVar[tuple[Literal["model", "chat", "sampler"], ...]] = ("model", "chat", "sampler")
 
     def run(self, job: StageJob) -> StageResult:
@@ -64,8 +80,8 @@ class DPOStage(Stage):
 
 def _round_job(job: StageJob, number: int, before: StageJob) -> StageJob:
     """Return the job of one round: its own folder, and the model of the round before."""
-    from light_r1.checkpoints import last_checkpoint, set_torn_aside
-    from light_r1.run_dir import StageDir
+    from light_r1.models.checkpoints import last_checkpoint, set_torn_aside
+    from light_r1.run_dir.folder import StageDir
 
     folder = StageDir(job.dir.path / "rounds" / str(number))
     if job.ranks.is_main:
@@ -114,13 +130,14 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
-    from data_tools.rows import read_rows, write_rows
-    from light_r1.models import load_model
-    from light_r1.pairs import describe_pairs
-    from light_r1.stages.inputs import as_dataset, stage_rows
+    from data_tools.rows.files import read_rows, write_rows
+    from light_r1.models.load import load_model
+    from light_r1.rollouts.pairs import describe_pairs
     from light_r1.stages.policy import Policy, config_for, write_dropped, write_summary
+    from light_r1.stages.rows import as_dataset, stage_rows
     from light_r1.stages.training import train_and_save
-    from light_r1.trainers.dpo import SemiOnPolicyDPOConfig, SemiOnPolicyDPOTrainer
+    from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
+    from light_r1.trainers.dpo.trainer import SemiOnPolicyDPOTrainer
 
     policy = Policy(job)
     assert job.spec.data is not None
@@ -154,10 +171,9 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
 
 
 def _pairs(job: StageJob, policy: Policy, questions: list[Row], number: int) -> tuple[list[Row], list[Dropped]]:
-    from data_tools.rows import Dropped
-    from light_r1.pairs import PairOptions, build_pairs
-    from light_r1.rollouts import with_responses
-    from light_r1.stages.options import SampleOptions
+    from data_tools.rows.row import Dropped
+    from light_r1.rollouts.collector import with_responses
+    from light_r1.rollouts.pairs import PairOptions, build_pairs
     from light_r1.stages.policy import sampling_params
 
     seed = job.recipe.seed + number
@@ -191,3 +207,108 @@ def _ready_pair(row: Row, policy: Policy) -> Row:
         "chosen_from": "given",
         "rejected_rule": "given",
     }
+
+
+def _check_dpo_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
+    pairs = stage.options.get("pairs") or {}
+    teacher = pairs.get("chosen", "teacher") == "teacher"
+    who = f"stage {stage.name}"
+    columns: tuple[str, ...] = ("problem",)
+    if stage.options.get("sample"):
+        columns = (*columns, "answer", "solution") if teacher else (*columns, "answer")
+        if _need(sample, columns, who, findings):
+            _check_answers(sample, findings)
+    elif sample.has("responses"):
+        columns = (*columns, "solution") if teacher else columns
+        if teacher and pairs.get("verify_teacher", True):
+            columns = (*columns, "answer")
+        if _need(sample, columns, who, findings) and "answer" in columns:
+            _check_answers(sample, findings)
+        each = "responses must be a list of items with text and correct: true, false or null"
+        _report_first(sample, each, _no_responses, findings)
+        _report_first(replace(sample, mended=True), "no response is there", _is_without_responses, findings)
+    elif sample.has("chosen") or sample.has("rejected"):
+        if _need(sample, ("problem", "chosen", "rejected"), who, findings):
+            _report_first(sample, "chosen and rejected are the same", _same_sides, findings)
+    else:
+        findings.at(
+            sample.key,
+            f"stage {stage.name} does not sample, and there are neither responses nor chosen and rejected; "
+            f"the columns are {', '.join(sample.columns)}",
+            f"sample: in stage {stage.name}, or other data",
+        )
+
+
+def _no_responses(row: Mapping[str, Any]) -> bool:
+    responses = row.get("responses")
+    return not isinstance(responses, list) or not all(
+        isinstance(one, Mapping)
+        and one.get("correct", "") in (True, False, None)
+        and (one.get("text") or one.get("completion_ids")) is not None
+        for one in responses
+    )
+
+
+def _is_without_responses(row: Mapping[str, Any]) -> bool:
+    return row.get("responses") == []
+
+
+def _same_sides(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("chosen") == row.get("rejected"))
+
+
+def _check_dpo(stage: StageSpec, args: Args, findings: Findings) -> None:
+    key = f"{stage.name}.args"
+    losses, weights = args["loss_type"] or ["sigmoid"], args["loss_weights"]
+    if weights is not None and len(weights) != len(losses):
+        findings.at(f"{key}.loss_weights", f"{len(weights)} weights for {len(losses)} losses")
+    if args["precompute_ref_log_probs"] and args["sync_ref_model"]:
+        findings.at(f"{key}.sync_ref_model", "a reference scored once cannot follow the model", "one of the two")
+    sample, pairs = stage.options.get("sample") or {}, stage.options.get("pairs") or {}
+    longest = min(sample.get("max_tokens", 0), pairs.get("max_rejected_tokens") or sample.get("max_tokens", 0))
+    limit = args["max_length"]
+    if limit is not None and longest > limit:
+        findings.at(
+            f"{key}.max_length",
+            f"{limit} is less than sample.max_tokens {longest}: the longest rejected responses would be dropped"
+            + ("" if args.written("max_length") else " (it is TRL's default, not set here)"),
+            f"max_length of {longest} and room for the prompt",
+        )
+    if pairs.get("chosen") == "self" and sample.get("n") == 1:
+        findings.at(f"{stage.name}.sample.n", "one response cannot be right and wrong", "at least 2")
+
+
+def _dpo(work: Work) -> Estimate:
+    options, args, rows = work.stage.options, work.args, work.rows.count
+    if rows is None:
+        return _train(work, Estimate(batch=work.batch), None)
+    sample, rounds = options.get("sample"), options.get("rounds", 1)
+    pairs = rows
+    if sample is not None or "pairs" in options:
+        pairs = rows.times((options.get("pairs") or {}).get("per_question", 1)).at_most()
+    sampled = rows.times(sample["n"] * sample["max_tokens"] * rounds).at_most() if sample else None
+    steps = _epochs_steps(work, pairs, args["num_train_epochs"]).times(rounds)
+    length = args["max_length"]
+    trained = pairs.times(2 * args["num_train_epochs"] * rounds * length).at_most() if length else None
+    found = Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained, sampled=sampled)
+    found = _train(work, found, Amount(length, "≤") if length else None, sequences=2)
+    # The reference scores every pair once.
+    return found if trained is None else _add_forward(work, found, trained.value / args["num_train_epochs"], length)
+
+
+@dataclass(frozen=True, slots=True)
+class DPOOptions:
+    """Keys of a `dpo` stage.
+
+    Args:
+        sample: How responses are sampled; without it rows must carry `responses`, or `chosen` and `rejected`.
+        pairs: How pairs are built from judged responses; null for the defaults of `PairOptions`.
+        rounds: How often to sample, pair and train; each round samples the policy that the last one has made.
+        reference: What later rounds are held against: `refresh` takes the policy at the start of the round, `keep`
+            the one at the start of the stage.
+    """
+
+    sample: SampleOptions | None = None
+    pairs: PairOptions | None = None
+    rounds: int = 1
+    reference: Literal["refresh", "keep"] = "refresh"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from light_r1.errors import DataError
-from light_r1.manifest import RowCounts
-from light_r1.specs import EvaluateSpec, Recipe, SourceSpec, StageSpec
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.cost.estimate import Estimate, Work, _sample
+from light_r1.recipe.spec import EvaluateSpec, Recipe, SourceSpec, StageSpec
+from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 
 
@@ -20,8 +22,8 @@ class EvaluateStage(Stage):
 
     makes: ClassVar[Kind] = "scores"
     output = "scores.json"
-    args_class = "light_r1.stages.options:EvaluateArgs"
-    options_class = "light_r1.stages.options:EvaluateOptions"
+    args_class = "light_r1.stages.evaluate:EvaluateArgs"
+    options_class = "light_r1.stages.evaluate:EvaluateOptions"
     reads: ClassVar[tuple[Literal["model", "chat", "evaluate", "sampler"], ...]] = (
         "model",
         "chat",
@@ -31,9 +33,9 @@ class EvaluateStage(Stage):
 
     def run(self, job: StageJob) -> StageResult:
         """Sample, judge and score each benchmark."""
-        from light_r1.rollouts import Collector
-        from light_r1.samplers import SamplingParams
-        from light_r1.sources import source_rows
+        from light_r1.recipe.sources import source_rows
+        from light_r1.rollouts.collector import Collector
+        from light_r1.rollouts.sampler import SamplingParams
         from light_r1.stages.policy import Policy, write_summary
 
         settings = evaluate_settings(job.recipe, job.spec)
@@ -50,7 +52,7 @@ class EvaluateStage(Stage):
             scores[name] = score_benchmark(questions, records, settings.k or (1, settings.n))
             samples += _samples(name, questions, records)
         if job.ranks.is_main:
-            from data_tools.rows import write_rows
+            from data_tools.rows.files import write_rows
 
             write_rows(job.dir.output / "samples.jsonl", samples)
             write_summary(job.dir.output / self.output, scores)
@@ -82,7 +84,7 @@ def score_benchmark(
 
     Where questions have a `difficulty`, adds `by_difficulty`: the mean pass rate of each value.
     """
-    from light_r1.metrics import Question, score
+    from light_r1.rollouts.scores import Question, score
 
     asked = [
         Question(
@@ -125,8 +127,8 @@ def _samples(
 
 
 def _answer(text: str) -> str | None:
-    from data_tools.normalize import clean, squashed
-    from data_tools.verify import candidates
+    from data_tools.answers.normalize import clean, squashed
+    from data_tools.answers.verify import candidates
 
     if "<think>" in text and "</think>" not in text:
         return None
@@ -144,3 +146,52 @@ def _check(name: str, source: SourceSpec, questions: Sequence[dict[str, Any]]) -
                 f"evaluate.benchmarks.{name} row {number}: no {' and no '.join(missing)}; "
                 f"the columns are {', '.join(sorted(row))}"
             )
+
+
+def _check_evaluate(stage: StageSpec, findings: Findings) -> None:
+    block = findings.recipe.evaluate
+    if block is None:
+        return
+    prefix = "evaluate" if stage.implicit else f"{stage.name}.args"
+
+    def value(name: str) -> tuple[Any, str]:
+        own = stage.args.get(name)
+        return (own, f"{prefix}.{name}") if own is not None else (getattr(block, name), f"evaluate.{name}")
+
+    n, n_key = value("n")
+    ks, k_key = value("k")
+    temperature, _ = value("temperature")
+    for k in ks or ():
+        if k > n:
+            findings.at(k_key, f"pass@{k} needs {k} samples, n is {n}", f"k of at most {n}")
+    if temperature == 0 and n > 1:
+        findings.at(n_key, f"at temperature 0 all {n} samples are the same", "n: 1, or a temperature above 0")
+
+
+def _evaluate(work: Work) -> Estimate:
+    block = work.recipe.evaluate or EvaluateSpec()
+    given = {name: value for name, value in work.stage.args.items() if value is not None}
+    n, longest = given.get("n", block.n), given.get("max_tokens", block.max_tokens)
+    questions = work.rows.count
+    if questions is None:
+        return Estimate()
+    found = Estimate(rows=questions, sampled=questions.times(n * longest).at_most())
+    return _sample(work, found, longest)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """An `evaluate` stage has no keys of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateArgs:
+    """Overrides of the recipe's `evaluate` block for one `evaluate` stage; null leaves the block's value."""
+
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    k: list[int] | None = None
+    batch_size: int | None = None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from light_r1.errors import StageError
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.cost.estimate import Estimate, Work
+from light_r1.recipe.cost.formulas import checkpoint_bytes
+from light_r1.recipe.spec import StageSpec
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 
 
@@ -14,12 +19,12 @@ class MergeStage(Stage):
 
     makes: ClassVar[Kind] = "model"
     output = "model"
-    args_class = "light_r1.stages.options:MergeArgs"
-    options_class = "light_r1.stages.options:MergeOptions"
+    args_class = "light_r1.stages.merge:MergeArgs"
+    options_class = "light_r1.stages.merge:MergeOptions"
 
     def run(self, job: StageJob) -> StageResult:
         """Merge on rank 0, one tensor at a time; no GPU is used."""
-        from light_r1.merge import merge_models
+        from light_r1.models.merge import merge_models
 
         if job.ranks.is_main:
             models = [_folder(job, name) for name in job.spec.inputs]
@@ -46,3 +51,59 @@ def _folder(job: StageJob, name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(start, revision=job.spec.model.revision))
+
+
+def _check_merge(stage: StageSpec, findings: Findings) -> None:
+    key, args, count = f"{stage.name}.args", stage.args, len(stage.inputs)
+    for name in ("weights", "densities"):
+        values = args.get(name)
+        if values is not None and len(values) != count:
+            findings.at(f"{key}.{name}", f"{len(values)} {name} for {count} models", f"{count} numbers")
+    method = args.get("method")
+    if method in ("ties", "dare_ties") and stage.options.get("base") is None:
+        findings.at(stage.name, f"{method} needs a base to take task vectors against", "base: model or a stage")
+    if method in ("ties", "dare_ties") and args.get("densities") is None:
+        findings.at(f"{key}.method", f"{method} needs densities", f"{count} numbers above 0 and at most 1")
+    if method == "slerp" and count != 2:
+        findings.at(f"{stage.name}.from", f"slerp goes between two models, here are {count}")
+    weights = args.get("weights")
+    if weights and args.get("normalize", True) and sum(weights) == 0:
+        findings.at(f"{key}.weights", "sum to zero and cannot be normalised")
+
+
+def _merge(work: Work) -> Estimate:
+    shape = work.shape
+    if shape is None:
+        return Estimate()
+    weights, _ = checkpoint_bytes(shape, dtype=work.stage.model.dtype, lora_rank=None, sharded=False)
+    return Estimate(disk_peak=weights, disk_kept=weights)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOptions:
+    """Keys of a `merge` stage.
+
+    Args:
+        base: What task vectors are taken against (TIES, DARE-TIES): `model` or a stage.
+    """
+
+    base: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MergeArgs:
+    """How models are merged (`args:` of a `merge` stage).
+
+    Args:
+        method: `linear`, `slerp`, `ties` (arXiv 2306.01708) or `dare_ties` (arXiv 2311.03099).
+        weights: One per model; equal ones if null. For `slerp`, the second is the fraction of the way.
+        densities: Share of each task vector that is kept, one per model; needed by `ties` and `dare_ties`.
+        scale: Factor on the merged task vector.
+        normalize: Divide by the sum of the weights.
+    """
+
+    method: Literal["linear", "slerp", "ties", "dare_ties"]
+    weights: list[float] | None = None
+    densities: list[float] | None = None
+    scale: float = 1.0
+    normalize: bool = True

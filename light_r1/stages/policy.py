@@ -17,10 +17,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from data_tools.rows import Dropped, Row, write_rows
-from light_r1.chat import ChatFormat, chat_format
-from light_r1.input_hashes import tokenizer_folder
-from light_r1.models import (
+from data_tools.rows.files import write_rows
+from data_tools.rows.row import Dropped, Row
+from light_r1.errors import LightR1Error, did_you_mean
+from light_r1.models.chat import ChatFormat, chat_format
+from light_r1.models.load import (
     add_think_tokens,
     init_model,
     load_model,
@@ -29,11 +30,12 @@ from light_r1.models import (
     save_model,
     with_pad_token,
 )
-from light_r1.named import call_by_name
-from light_r1.rollouts import Collector
-from light_r1.samplers import SamplingParams, make_sampler
+from light_r1.recipe.options.source import call_by_name
+from light_r1.recipe.sources import tokenizer_folder
+from light_r1.rollouts.collector import Collector
+from light_r1.rollouts.sampler import SAMPLERS, Sampler, SamplingParams
 from light_r1.stages.base import StageJob
-from light_r1.stages.options import SampleOptions
+from light_r1.stages.sampling import SampleOptions
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=TrainingArguments)
@@ -171,3 +173,26 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def make_sampler(
+    backend: str, *, model: PreTrainedModel, chat: ChatFormat, batch_size: int, **options: Any
+) -> Sampler:
+    """Build a sampler.
+
+    Args:
+        backend: A name of `SAMPLERS`, or `module:Class`.
+        model: The model to sample from.
+        chat: Its chat format, which knows the end token.
+        batch_size: Rows decoded at once.
+        **options: The backend's own options.
+
+    Raises:
+        LightR1Error: There is no such backend.
+    """
+    path = SAMPLERS.get(backend, backend)
+    if ":" not in path:
+        raise LightR1Error(
+            f"sampler.backend: {backend!r} is not one of {list(SAMPLERS)}. {did_you_mean(backend, SAMPLERS)}"
+        )
+    return call_by_name(path, model=model, chat=chat, batch_size=batch_size, **options)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-from light_r1.manifest import RowCounts
+from data_tools.rows.row import Row
+from data_tools.traces.thoughts import split_think
+from light_r1.recipe.check.args import Args
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.rows import Sample, _need, _report_first
+from light_r1.recipe.cost.estimate import Estimate, Work, _epochs_steps, _length, _train
+from light_r1.recipe.spec import StageSpec
+from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 
 
@@ -13,19 +22,20 @@ class SFTStage(Stage):
 
     makes: ClassVar[Kind] = "model"
     output = "model"
-    args_class = "light_r1.trainers.sft:CurriculumSFTConfig"
-    options_class = "light_r1.stages.options:SFTOptions"
+    args_class = "light_r1.trainers.sft.config:CurriculumSFTConfig"
+    options_class = "light_r1.stages.sft:SFTOptions"
     reads: ClassVar[tuple[Literal["model", "chat"], ...]] = ("model", "chat")
 
     def run(self, job: StageJob) -> StageResult:
         """Render, train, save."""
         from collections import Counter
 
-        from data_tools.rows import Dropped
-        from light_r1.stages.inputs import training_dataset
+        from data_tools.rows.row import Dropped
         from light_r1.stages.policy import Policy, config_for, write_dropped
+        from light_r1.stages.rows import training_dataset
         from light_r1.stages.training import train_and_save
-        from light_r1.trainers.sft import CurriculumSFTConfig, CurriculumSFTTrainer
+        from light_r1.trainers.sft.config import CurriculumSFTConfig
+        from light_r1.trainers.sft.trainer import CurriculumSFTTrainer
 
         policy = Policy(job)
         args = config_for(job, CurriculumSFTConfig)
@@ -47,3 +57,100 @@ class SFTStage(Stage):
         reasons = Counter(d["reason"] for d in trainer.dropped)
         rows = RowCounts(len(dataset), len(dataset) - sum(reasons.values()), dict(reasons))
         return train_and_save(trainer, policy, job, rows)
+
+
+_USUAL_TAGS = ("<think>", "</think>")
+
+
+def _check_sft_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
+    order, column = stage.args.get("order", "random"), stage.args.get("difficulty_column", "difficulty")
+    if order != "random" and column not in sample.columns:
+        _need(sample, (column,), f"order: {order} of stage {stage.name}", findings)
+    if sample.has("text"):
+        return
+    if sample.has("messages") and not sample.has("solution"):
+        _report_first(sample, "messages must end with an assistant turn", _no_assistant_last, findings)
+        return
+    if _need(sample, ("problem", "solution"), f"stage {stage.name}", findings):
+        _check_thoughts(stage, sample, findings)
+
+
+def _no_assistant_last(row: Mapping[str, Any]) -> bool:
+    messages = row.get("messages") or []
+    return len(messages) < 2 or messages[-1]["role"] != "assistant"
+
+
+def _check_thoughts(stage: StageSpec, sample: Sample, findings: Findings) -> None:
+    """Check that solutions can be taken apart into thought and answer, as the trainer will."""
+    tags = findings.recipe.chat.think_tokens
+    if len(tags) != 2:
+        return
+    faults = {place: _thought_fault(row, tags) for place, row in sample.rows}
+    broken = [place for place, fault in faults.items() if fault not in (None, "no_think") and not sample.mended]
+    for place in broken[:1]:
+        more = f" ({len(broken)} of the first {len(faults)} rows)" if len(broken) > 1 else ""
+        hint = "Put a data stage with normalize_think before the stage, which drops and counts such rows."
+        findings.at(sample.key, f"{place}: solution has the fault {faults[place]}{more}", hint=hint)
+    without = [place for place, fault in faults.items() if fault == "no_think"]
+    policy, limit = stage.args.get("missing_think", "drop"), stage.args.get("max_drop_rate", 0.1)
+    if not without or policy == "keep" or (sample.mended and len(without) < len(faults)):
+        return
+    share = f"{len(without)} of the first {len(faults)} rows have no {tags[0]} thought"
+    if policy == "error":
+        findings.at(sample.key, f"{without[0]}: {share}, and {stage.name} takes none", "missing_think: drop or keep")
+    elif len(without) > limit * len(faults):
+        findings.at(
+            sample.key,
+            f"{without[0]}: {share}; {stage.name} would drop them, more than its max_drop_rate of {limit:g}",
+            "traces with a thought, missing_think: keep, or chat.think_tokens: []",
+        )
+    else:
+        findings.note(f"{sample.key}: {share} and will be dropped by {stage.name}")
+
+
+def _thought_fault(row: Row, tags: tuple[str, ...]) -> str | None:
+    solution = row.get("solution")
+    if not isinstance(solution, str):
+        return None
+    for own, usual in zip(tags, _USUAL_TAGS, strict=True):
+        solution = solution.replace(own, usual)
+    return split_think(solution).fault
+
+
+def _check_sft(stage: StageSpec, args: Args, findings: Findings) -> None:
+    key = f"{stage.name}.args"
+    if args["packing"] is True and args["max_length"] is None:
+        findings.at(f"{key}.max_length", "packing needs a length to pack to", "a number of tokens")
+    if args["padding_free"] and args["packing"] is False and args["max_length"] is not None:
+        findings.at(f"{key}.padding_free", "TRL allows it without packing only if max_length is null")
+    if args["completion_only_loss"] is False and args["assistant_only_loss"]:
+        findings.at(f"{key}.assistant_only_loss", "contradicts completion_only_loss: false")
+    stop = args["stop_after_epochs"] or args["num_train_epochs"]
+    if args["schedule_epochs"] is not None and args["schedule_epochs"] < stop:
+        findings.at(
+            f"{key}.schedule_epochs",
+            f"the schedule ends after {args['schedule_epochs']:g} of the {stop:g} epochs trained",
+            f"at least {stop:g}",
+        )
+    if not args.written("max_length"):
+        findings.note(
+            f"{stage.name}: max_length is TRL's default of {args['max_length']} tokens; longer rows are lost"
+        )
+
+
+def _sft(work: Work) -> Estimate:
+    args, rows = work.args, work.rows.count
+    if rows is None:
+        return _train(work, Estimate(batch=work.batch), None)
+    epochs = float(args["stop_after_epochs"] or args["num_train_epochs"])
+    steps = _epochs_steps(work, rows, epochs)
+    if args["max_steps"] > 0:
+        epochs = steps.value * work.batch / max(1.0, rows.value)
+    length = _length(work)
+    trained = rows.times(epochs).times(length) if length is not None else None
+    return _train(work, Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained), length)
+
+
+@dataclass(frozen=True, slots=True)
+class SFTOptions:
+    """An `sft` stage has no keys of its own."""

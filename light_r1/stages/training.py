@@ -8,10 +8,9 @@ from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState
 
-from light_r1.atomic import write_whole
 from light_r1.errors import StageError
-from light_r1.manifest import RowCounts
-from light_r1.progress import progress_bar
+from light_r1.run_dir.files import write_whole
+from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import StageJob, StageResult
 from light_r1.stages.policy import Policy
 
@@ -48,12 +47,11 @@ class TrainingBar(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the bar, at the step where training goes on."""
-        self.bar = progress_bar(
+        self.bar = self.job.ranks.bar(
             total=state.max_steps,
             initial=state.global_step,
             desc=self.job.spec.name,
             unit="step",
-            shown=self.job.ranks.is_main,
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

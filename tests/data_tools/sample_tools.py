@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from data_tools.columns import text
-from data_tools.rows import DataToolsError, Dropped, Row
-from data_tools.tool import per_row
+from data_tools.engine.execution import per_row
+from data_tools.errors import DataToolsError
+from data_tools.rows.columns import text
+from data_tools.rows.row import Dropped, Row
 
 Size = Literal["small", "large"]
 LIMIT = 5

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
-from data_tools.fold import fold, make_step
-from data_tools.options import option_faults
-from data_tools.rows import read_rows
-from data_tools.tool import canonical_rows
-from data_tools.verify import verify
+from data_tools.answers.verify import verify
+from data_tools.engine.catalogue import option_faults
+from data_tools.engine.fold import fold, make_step
+from data_tools.engine.run_tool import canonical_rows
+from data_tools.rows.files import read_rows
+from tests.shared import ROOT
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = ROOT / "recipes"
 RECIPE = yaml.safe_load((RECIPES / "data_deepscaler.yaml").read_text())
 STEPS = [step for stage in RECIPE["stages"] for step in stage["steps"]]
 

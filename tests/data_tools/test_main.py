@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from data_tools import TOOLS
 from data_tools.__main__ import main
-from data_tools.rows import read_rows, write_rows
-from data_tools.tool import run_tool
+from data_tools.engine.catalogue import TOOLS
+from data_tools.engine.run_tool import run_tool
+from data_tools.rows.files import read_rows, write_rows
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_help_imports_no_tool():
         "import sys; from data_tools.__main__ import main\n"
         "try: main(['difficulty', '--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'sympy', 'pyarrow', 'data_tools.difficulty'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'sympy', 'pyarrow', 'data_tools.tools.difficulty'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

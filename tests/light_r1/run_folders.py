@@ -65,7 +65,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]], *, torn: str = "") -> No
 
 def evaluate(root: Path, name: str, rates: dict[str, float], **more: Any) -> None:
     """A finished evaluation of two samples a question, with these pass rates."""
-    from light_r1.metrics import Question, score
+    from light_r1.rollouts.scores import Question, score
 
     asked = [Question(key, [rate > 0, rate > 0.5], ["1", "2"], [10, 20], [True, False]) for key, rate in rates.items()]
     folder = finish(root, name, "evaluate")

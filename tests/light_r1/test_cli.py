@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from light_r1.cli import main, run_main
+from light_r1.cli import main
+from light_r1.run.command import run_main
+from tests.shared import ROOT
 
-ROOT = Path(__file__).parents[2]
 BAD = """name: bad
 model: {name_or_path: x/y}
 stages:
@@ -28,7 +29,7 @@ def bad(tmp_path):
 def test_help_plan_and_faults_load_no_torch(argv, bad):
     argv = [str(bad) if part == "BAD" else part for part in argv]
     code = (
-        "import sys\nfrom light_r1.run import main\n"
+        "import sys\nfrom light_r1.run.__main__ import main\n"
         f"try:\n    main({argv!r})\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules)\nassert not heavy, heavy"
     )

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from light_r1.check import inspect
 from light_r1.errors import RecipeError
-from light_r1.layers import shipped_recipes
+from light_r1.recipe.shipped import shipped_recipes
+from light_r1.run.check import inspect
 
 
 @dataclass(frozen=True)

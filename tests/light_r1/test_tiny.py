@@ -7,12 +7,11 @@ import re
 import pytest
 from transformers import AutoTokenizer
 
-from data_tools.verify import verify
-from light_r1.chat import ChatFormat
+from data_tools.answers.verify import verify
 from light_r1.errors import DataError
-from light_r1.recipe import load_recipe
-from light_r1.tiny import documents, drills, problems
-from light_r1.tiny_tokenizer import build_tokenizer, word_merges
+from light_r1.models.chat import ChatFormat
+from light_r1.recipe.read import load_recipe
+from light_r1.tiny import build_tokenizer, documents, drills, problems, word_merges
 from tests.conftest import make_model
 
 

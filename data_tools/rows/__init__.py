@@ -1,0 +1,1 @@
+"""Rows, their files and columns; what rows mean is not known here."""

@@ -1,0 +1,1 @@
+"""Thought and answer of a trace: think tags, steps, languages, repetition; grading is not here."""

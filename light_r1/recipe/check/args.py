@@ -1,0 +1,127 @@
+"""Settings of a stage that exclude or need each other.
+
+TRL and transformers find these out after the model is loaded (`num_generations` does not divide the batch),
+hours later (a schedule longer than the run), or never (a clip bound without effect).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from light_r1.errors import did_you_mean
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.options.table import REQUIRED, UNKNOWN, table
+from light_r1.recipe.spec import StageSpec
+from light_r1.recipe.stage_block import stage_type
+
+
+class Args:
+    """The args of a stage with the defaults of its config class behind them."""
+
+    def __init__(self, stage: StageSpec) -> None:
+        self.stage = stage
+        self._fields = stage_type(stage.type).args.fields
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.stage.args:
+            return self.stage.args[name]
+        default = self._fields[name].default
+        return None if default is REQUIRED or default is UNKNOWN else default
+
+    def has(self, name: str) -> bool:
+        """Whether the config class has this field."""
+        return name in self._fields
+
+    def written(self, name: str) -> bool:
+        """Whether the recipe sets it."""
+        return name in self.stage.args
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether activations are computed again in the backward pass; the newer of two names of it counts."""
+        newer = self["activation_checkpointing"] if self.has("activation_checkpointing") else None
+        return bool(self["gradient_checkpointing"] if newer is None else newer)
+
+
+def _check_training(stage: StageSpec, args: Args, findings: Findings) -> None:
+    name = f"{stage.name}.args"
+    if args["bf16"] and args["fp16"]:
+        findings.at(f"{name}.fp16", "bf16 and fp16 exclude each other", "one of them")
+    if args["deepspeed"] and args["fsdp"]:
+        findings.at(f"{name}.fsdp", "deepspeed and fsdp exclude each other", "one of them")
+    if args["eval_strategy"] != "no" and stage.eval_data is None:
+        hint = "Add eval_data to the stage." if stage.type == "sft" else "Use an evaluate stage."
+        findings.at(f"{name}.eval_strategy", "there is no held-out data", '"no"', hint)
+    if args["load_best_model_at_end"] and args["eval_strategy"] != args["save_strategy"]:
+        findings.at(
+            f"{name}.load_best_model_at_end",
+            f"eval_strategy is {args['eval_strategy']} and save_strategy {args['save_strategy']}",
+            "the same strategy for both",
+        )
+    if args["save_only_model"]:
+        findings.at(f"{name}.save_only_model", "a stage that was cut off could not resume", "false")
+    _check_keywords(args, name, findings)
+    if args["max_steps"] == 0:
+        findings.at(f"{name}.max_steps", "0 would mean all epochs", "at least 1, or -1 for num_train_epochs")
+    if args["warmup_steps"] >= 1 and args["warmup_steps"] != int(args["warmup_steps"]):
+        findings.at(f"{name}.warmup_steps", f"is {args['warmup_steps']:g}", "whole steps, or a share below 1")
+
+
+_SCHEDULES = {
+    "linear": "get_linear_schedule_with_warmup",
+    "cosine": "get_cosine_schedule_with_warmup",
+    "cosine_with_restarts": "get_cosine_with_hard_restarts_schedule_with_warmup",
+    "polynomial": "get_polynomial_decay_schedule_with_warmup",
+    "inverse_sqrt": "get_inverse_sqrt_schedule",
+    "cosine_with_min_lr": "get_cosine_with_min_lr_schedule_with_warmup",
+    "cosine_warmup_with_min_lr": "get_cosine_with_min_lr_schedule_with_warmup_lr_rate",
+    "warmup_stable_decay": "get_wsd_schedule",
+}
+_SCHEDULE_GIVEN = ("optimizer", "num_warmup_steps", "num_training_steps", "last_epoch")
+_CHECKPOINTING = ("use_reentrant", "preserve_rng_state", "determinism_check", "early_stop", "debug")
+
+
+def _check_keywords(args: Args, name: str, findings: Findings) -> None:
+    """Check mappings that are passed on as keyword arguments, and the DeepSpeed file."""
+    function = _SCHEDULES.get(str(args["lr_scheduler_type"]))
+    if function is not None:
+        taken = [n for n in table(f"transformers.optimization:{function}").fields if n not in _SCHEDULE_GIVEN]
+        _check_names(args, "lr_scheduler_kwargs", name, taken, findings)
+    rate = args["lr_scheduler_kwargs"] or {}
+    if str(args["lr_scheduler_type"]).endswith("with_min_lr") and len({"min_lr", "min_lr_rate"} & set(rate)) != 1:
+        found = "needs min_lr or min_lr_rate" if not rate else "takes one of min_lr and min_lr_rate"
+        findings.at(f"{name}.lr_scheduler_type", f"{args['lr_scheduler_type']} {found}", "lr_scheduler_kwargs with it")
+    if args["lr_scheduler_type"] == "warmup_stable_decay" and "num_decay_steps" not in rate:
+        key = f"{name}.lr_scheduler_type"
+        findings.at(key, "warmup_stable_decay needs num_decay_steps", "lr_scheduler_kwargs with it")
+    _check_names(args, "gradient_checkpointing_kwargs", name, _CHECKPOINTING, findings)
+    deepspeed = args["deepspeed"]
+    if isinstance(deepspeed, str) and not Path(deepspeed).is_file():
+        findings.at(f"{name}.deepspeed", f"no file {deepspeed}", "a DeepSpeed config", "Or leave it to accelerate.")
+
+
+def _check_names(args: Args, option: str, name: str, taken: Sequence[str], findings: Findings) -> None:
+    for key in args[option] if isinstance(args[option], Mapping) else ():
+        if key not in taken:
+            known = ", ".join(taken) or "none for this schedule"
+            findings.at(f"{name}.{option}.{key}", "no such argument", known, did_you_mean(key, taken))
+
+
+def _check_windows(values: Mapping[str, Any] | Sequence[Any], key: str, findings: Findings) -> None:
+    """Check every pair min_x, max_x in nested mappings."""
+    if isinstance(values, list | tuple):
+        for index, value in enumerate(values):
+            if isinstance(value, Mapping | list | tuple):
+                _check_windows(value, f"{key}.{index}", findings)
+        return
+    assert isinstance(values, Mapping)
+    for name, value in values.items():
+        if isinstance(value, Mapping | list | tuple):
+            _check_windows(value, f"{key}.{name}", findings)
+        high = values.get("max_" + name.removeprefix("min_")) if name.startswith("min_") else None
+        both = isinstance(value, int | float) and isinstance(high, int | float)
+        # A reward's value for the shortest response may well lie above that for the longest.
+        if both and "_value_" not in name and value > high:  # type: ignore[operator]
+            findings.at(f"{key}.{name}", f"{value:g} is above max_{name.removeprefix('min_')} {high:g}")

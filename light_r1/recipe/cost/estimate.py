@@ -1,0 +1,196 @@
+"""What one stage of a recipe takes: steps, tokens, device time, memory and disk, by the formulas of `cost`.
+
+Lengths of sampled completions are not known before they are sampled, so these count as their limits: such numbers are
+upper bounds and marked so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from light_r1.recipe.check.args import Args
+from light_r1.recipe.cost.formulas import (
+    Device,
+    TrainingMemory,
+    checkpoint_bytes,
+    device_for,
+    forward_flops,
+    sampling_seconds,
+    training_flops,
+    training_memory,
+)
+from light_r1.recipe.cost.rows import Amount, RowsOf
+from light_r1.recipe.cost.shapes import ModelShape, model_shape
+from light_r1.recipe.spec import Recipe, StageSpec
+from light_r1.recipe.stage_block import stage_type
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a stage takes; None is not known or does not apply.
+
+    Args:
+        rows: Rows it reads, or questions.
+        steps: Optimizer steps.
+        batch: Sequences (or pairs) per optimizer step.
+        trained: Tokens trained on.
+        sampled: Tokens sampled.
+        seconds: Time on one device; divide by their number.
+        memory: Memory of training.
+        disk_peak: Bytes on disk while it runs.
+        disk_kept: Bytes on disk afterwards.
+    """
+
+    rows: Amount | None = None
+    steps: Amount | None = None
+    batch: int | None = None
+    trained: Amount | None = None
+    sampled: Amount | None = None
+    seconds: Amount | None = None
+    memory: TrainingMemory | None = None
+    disk_peak: float = 0.0
+    disk_kept: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be estimated.
+
+    Args:
+        stage: The stage.
+        recipe: Its recipe.
+        rows: The rows it reads; for an evaluation, the questions.
+        processes: Number of processes.
+    """
+
+    stage: StageSpec
+    recipe: Recipe
+    rows: RowsOf
+    processes: int
+
+    @property
+    def args(self) -> Args:
+        """The stage's args with the defaults of their class."""
+        return Args(self.stage)
+
+    @property
+    def shape(self) -> ModelShape | None:
+        """The shape of the model."""
+        return model_shape(self.stage.model)
+
+    @property
+    def batch(self) -> int:
+        """Sequences per optimizer step."""
+        args = self.args
+        return int(args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] * self.processes)
+
+    @property
+    def lora_rank(self) -> int | None:
+        """Rank of the adapters; None without LoRA (8 is peft's own default)."""
+        return None if self.stage.model.lora is None else int(self.stage.model.lora.get("r", 8))
+
+
+def _epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
+    """Count steps as transformers does: whole batches up per epoch, whole steps up per epoch."""
+    args = work.args
+    if args["max_steps"] > 0:
+        return Amount(args["max_steps"])
+    batches = math.ceil(rows.value / (args["per_device_train_batch_size"] * work.processes))
+    per_epoch = max(1, math.ceil(batches / args["gradient_accumulation_steps"]))
+    return Amount(math.ceil(epochs * per_epoch), rows.sign)
+
+
+def _length(work: Work) -> Amount | None:
+    """Mean tokens of a row: as measured, at most `max_length`; that bound if nothing is measured."""
+    longest, measured = work.args["max_length"], work.rows.tokens
+    if measured is None:
+        return None if longest is None else Amount(longest, "≤")
+    return measured if longest is None or measured.value <= longest else Amount(longest, "≤")
+
+
+def _sample(work: Work, found: Estimate, length: float) -> Estimate:
+    shape = work.shape
+    if shape is None or found.sampled is None:
+        return found
+    device = device_for(shape)
+    seconds = sampling_seconds(shape, found.sampled.value, length, dtype=work.stage.model.dtype, device=device)
+    return replace(found, seconds=_plus(found.seconds, Amount(seconds, found.sampled.sign)))
+
+
+def _train(work: Work, found: Estimate, length: Amount | None, *, sequences: int = 1) -> Estimate:
+    """Add time, memory and disk of training to what is known about steps and tokens."""
+    shape, args = work.shape, work.args
+    if shape is None:
+        return found
+    device, dtype = device_for(shape), work.stage.model.dtype
+    if found.trained is not None and length is not None:
+        recompute, lora = args.recomputes, work.lora_rank is not None
+        flops = training_flops(shape, found.trained.value, length.value, recompute=recompute, lora=lora)
+        found = replace(found, seconds=_plus(found.seconds, Amount(flops / device.flops, _about(found.trained))))
+        found = _sample(work, found, length.value)
+    longest = args["max_length"] if args.has("max_length") else (length.value if length else None)
+    if longest:
+        memory = training_memory(
+            shape,
+            dtype=dtype,
+            tokens=args["per_device_train_batch_size"] * sequences * longest,
+            recompute=args.recomputes,
+            lora_rank=work.lora_rank,
+            four_bit=bool((work.stage.model.quantization or {}).get("load_in_4bit")),
+        )
+        found = replace(found, memory=memory)
+    return _disk(work, found, shape, sharded=is_sharded(device, work.processes))
+
+
+def is_sharded(device: Device, processes: int) -> bool:
+    """Whether states are taken to be split over the processes: on GPUs, with more than one."""
+    return processes > 1 and device.name.startswith("H100")
+
+
+def _disk(work: Work, found: Estimate, shape: ModelShape, *, sharded: bool) -> Estimate:
+    """Add the budget of checkpoints: all that are kept at once while training, then output, last and best."""
+    weights, optimizer = checkpoint_bytes(
+        shape, dtype=work.stage.model.dtype, lora_rank=work.lora_rank, sharded=sharded
+    )
+    written = _checkpoints_written(work, found)
+    limit = work.args["save_total_limit"]
+    at_once = written if limit is None else min(written, limit)
+    best = 1 if work.args["load_best_model_at_end"] else 0
+    kept = weights * (1 + min(written, 1 + best))
+    return replace(found, disk_peak=at_once * (weights + optimizer) + weights, disk_kept=kept)
+
+
+def _checkpoints_written(work: Work, found: Estimate) -> int:
+    args = work.args
+    strategy, steps = args["save_strategy"], found.steps
+    if strategy == "no":
+        return 0
+    if strategy == "epoch":
+        epochs = (args["stop_after_epochs"] if args.has("stop_after_epochs") else None) or args["num_train_epochs"]
+        return math.ceil(epochs)
+    if strategy == "best" or steps is None:
+        return 1
+    every = args["save_steps"] if args["save_steps"] >= 1 else args["save_steps"] * steps.value
+    return math.ceil(steps.value / max(1, every))
+
+
+def _add_forward(work: Work, found: Estimate, tokens: float, length: float) -> Estimate:
+    shape = work.shape
+    if shape is None:
+        return found
+    seconds = forward_flops(shape, length) * tokens / device_for(shape).flops
+    return replace(found, seconds=_plus(found.seconds, Amount(seconds, "~")))
+
+
+def _about(amount: Amount) -> str:
+    return amount.sign or "~"
+
+
+def _plus(one: Amount | None, other: Amount) -> Amount:
+    return other if one is None else one.plus(other)
+
+
+def makes_rows(stage: StageSpec) -> bool:
+    """Whether a stage makes rows that later stages read."""
+    return stage_type(stage.type).makes == "rows"

@@ -1,0 +1,41 @@
+"""Reward functions for GRPO, by name in recipes or imported; what a verdict is, is decided in `data_tools`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from light_r1.errors import LightR1Error, did_you_mean
+from light_r1.rewards.text import Reward
+
+REWARDS: dict[str, str] = {
+    "accuracy": "light_r1.rewards.verified:accuracy",
+    "format": "light_r1.rewards.text:format",
+    "think_format": "light_r1.rewards.text:get_think_format_reward",
+    "tag_count": "light_r1.rewards.text:tag_count",
+    "cosine": "light_r1.rewards.verified:get_cosine_reward",
+    "kimi_length": "light_r1.rewards.verified:get_kimi_length_reward",
+    "repetition": "light_r1.rewards.text:get_repetition_reward",
+    "soft_overlong": "light_r1.rewards.text:get_soft_overlong_reward",
+    "language_consistency": "light_r1.rewards.text:get_language_consistency_reward",
+}
+
+
+def load_reward(name: str, **options: Any) -> Reward:
+    """Return the reward of this name, or of this dotted path `module:function`.
+
+    A function whose name starts with `get_` is called with `options` and returns the reward.
+
+    Raises:
+        LightR1Error: There is no such reward, or it does not take these options.
+    """
+    path = REWARDS.get(name, name)
+    module_name, _, attribute = path.partition(":")
+    if not attribute:
+        raise LightR1Error(f"reward {name!r} is not one of {list(REWARDS)}. {did_you_mean(name, REWARDS)}")
+    function: Any = getattr(import_module(module_name), attribute)
+    if attribute.startswith("get_"):
+        return function(**options)
+    if options:
+        raise LightR1Error(f"reward {name!r} takes no options, got {sorted(options)}")
+    return function

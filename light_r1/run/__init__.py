@@ -1,0 +1,1 @@
+"""A recipe, run: check, decide, walk, plan, launch. Nothing below imports it."""

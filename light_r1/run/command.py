@@ -1,0 +1,140 @@
+"""argv that `python -m light_r1.run` and `light-r1` share, and errors as text with exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from light_r1.errors import LightR1Error, Problem, RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from light_r1.recipe.spec import Recipe
+
+
+_EXAMPLES = """examples:
+  python -m light_r1.run recipes/tiny.yaml                      the whole curriculum, on a laptop
+  accelerate launch -m light_r1.run recipes/light_r1_32b.yaml --plan
+  accelerate launch -m light_r1.run recipes/light_r1_32b.yaml --stage dpo --set dpo.args.beta=0.1
+"""
+Command = Callable[[argparse.Namespace], int]
+
+
+def run_main(argv: Sequence[str]) -> int:
+    """Run, or plan, a recipe: what `python -m light_r1.run` does.
+
+    Returns:
+        The exit code: 0, or 2 if the recipe has faults, or 1 if a stage stopped with an error that was explained.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m light_r1.run",
+        description="Run a recipe's stages. Finished ones are skipped, one that was cut off goes on, changed ones and "
+        "what follows them run again.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_recipe(parser)
+    add_stages(parser)
+    parser.add_argument("--plan", action="store_true", help="print what would run and what it takes, and run nothing")
+    args = parser.parse_args(argv)
+    args.processes = None
+    return guarded(plan_command if args.plan else run_command, args)
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the recipe and `--set`."""
+    parser.add_argument("recipe", help="a recipe file, or the name of a shipped one")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add `--set KEY=VALUE`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change a value, by stage name: dpo.args.beta=0.1, model.name_or_path=...; may be repeated",
+    )
+
+
+def add_stages(parser: argparse.ArgumentParser) -> None:
+    """Add `--stage` and `--from`."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--stage", metavar="NAME", help="this stage only; those it needs must be done")
+    which.add_argument("--from", metavar="NAME", dest="start", help="this stage and those after it")
+
+
+def check_names(recipe: Recipe, args: argparse.Namespace) -> None:
+    """Refuse a stage that the recipe does not have."""
+    names = [stage.name for stage in recipe.stages]
+    for option, name in (("--stage", args.stage), ("--from", args.start)):
+        if name is not None and name not in names:
+            known = f"one of {', '.join(names)}"
+            raise RecipeError([Problem(f"{option} {name}", "no such stage", known, did_you_mean(name, names))])
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Check a recipe and run it."""
+    from light_r1.run.check import load_checked
+
+    checked = load_checked(args.recipe, args.overrides)
+    check_names(checked.recipe, args)
+    from light_r1.ranks import leave_ranks
+    from light_r1.run.walk import run_recipe
+
+    run_recipe(checked.recipe, only=args.stage, start=args.start)
+    leave_ranks()
+    return 0
+
+
+def plan_command(args: argparse.Namespace) -> int:
+    """Check a recipe and print its plan."""
+    from light_r1.run.check import load_checked
+    from light_r1.run.plan_text import plan_text
+
+    checked = load_checked(args.recipe, args.overrides, world_size=args.processes)
+    check_names(checked.recipe, args)
+    text = plan_text(checked.recipe, notes=checked.notes, only=args.stage, start=args.start, processes=args.processes)
+    if _is_main():
+        print(text)
+    return 0
+
+
+def guarded(function: Command, args: argparse.Namespace) -> int:
+    """Call the function; explain our own errors without a traceback, faults of a recipe on rank 0 only."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        return function(args)
+    except RecipeError as error:
+        if _is_main():
+            print(error, file=sys.stderr)
+        return 2
+    except LightR1Error as error:
+        rank = "" if _is_main() else f"[rank {os.environ['RANK']}] "
+        print(f"{rank}{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has gone; keep the interpreter from writing to it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        from light_r1.run.failures import disk_trouble
+
+        told = disk_trouble(error, Path.cwd())
+        if not told:
+            raise
+        print(told, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,71 @@
+"""What a stage came to, in one line: rows, steps, tokens, and the numbers that tell whether it went well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from light_r1.run_dir.manifest import RowCounts
+
+_NUMBERS = {
+    "reward": "reward",
+    "rewards/margins": "margin",
+    "loss": "loss",
+    "eval_loss": "held-out loss",
+    "mean_pass_rate": "mean pass rate",
+}
+_NO_MEASURE = {"grpo": ("loss",)}  # the loss of a policy gradient says nothing about progress
+
+
+def outcome_text(
+    kind: str, metrics: Mapping[str, float], *, rows: RowCounts | None, tokens: int | None, steps: int | None
+) -> str:
+    """Return the outcome of a stage of type `kind`; empty if there is nothing to say."""
+    return ", ".join(_parts(kind, metrics, rows, tokens, steps))
+
+
+def _parts(
+    kind: str, metrics: Mapping[str, float], rows: RowCounts | None, tokens: int | None, steps: int | None
+) -> Iterator[str]:
+    if kind == "evaluate":
+        yield from _scores(metrics)
+        return
+    if rows is not None:
+        yield funnel_text(rows.seen, rows.kept, pairs=kind == "dpo")
+        yield from (f"{count:,} {reason}" for reason, count in rows.dropped.items())
+    if steps:
+        yield f"{steps:,} step{'s' if steps > 1 else ''}"
+    if tokens:
+        yield f"{tokens:,} tokens"
+    for key, name in _NUMBERS.items():
+        if key in metrics and key not in _NO_MEASURE.get(kind, ()):
+            yield f"{name} {metrics[key]:.4g}"
+
+
+def _scores(metrics: Mapping[str, float]) -> Iterator[str]:
+    for key, value in metrics.items():
+        benchmark, slash, name = key.rpartition("/")
+        if slash and name.startswith("avg@"):
+            score = f"{100 * value:.1f} ± {100 * metrics[f'{benchmark}/se']:.1f}%"
+            cut, length = metrics[f"{benchmark}/truncated"], metrics[f"{benchmark}/tokens"]
+            yield f"{benchmark} {name} {score} ({length:,.0f} tokens a response, {100 * cut:.0f}% cut)"
+
+
+def funnel_text(rows_in: int, kept: int, *, pairs: bool) -> str:
+    """Return how many rows, or pairs, came out of how many."""
+    return f"{kept:,} pairs from {rows_in:,}" if pairs else f"{kept:,} of {rows_in:,} rows"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: `41 s`, `11 min 41 s`, `3 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def readable_bytes(size: float) -> str:
+    """Return a size in words, `1.5 GB` (powers of 1000)."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

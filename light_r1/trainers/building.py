@@ -1,0 +1,167 @@
+"""What the trainers check and set when a user's own script builds them, before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from datasets import Dataset, IterableDataset
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from data_tools.rows.row import Dropped
+from light_r1.errors import DataError, StageError, did_you_mean
+from light_r1.models.chat import ChatFormat
+from light_r1.models.checkpoints import why_torn
+from light_r1.models.load import load_tokenizer
+
+Config = TypeVar("Config", bound=TrainingArguments)
+Rows: TypeAlias = Dataset | IterableDataset | str | Path | Iterable[Mapping[str, Any] | Dropped]
+
+
+def tokenizer_of(model: str | PreTrainedModel, chat: ChatFormat | None) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a chat format, or that which lies beside a model.
+
+    Raises:
+        StageError: There is neither.
+    """
+    if chat is not None:
+        return chat.tokenizer
+    path = model if isinstance(model, str) else model.config._name_or_path
+    if not path:
+        raise StageError("a model that was not loaded from anywhere needs processing_class, its tokenizer.")
+    return load_tokenizer(path)
+
+
+def refuse_adapter(model: str | PreTrainedModel) -> None:
+    """Refuse the path of a LoRA adapter.
+
+    Raises:
+        StageError: transformers would load base and adapter as one model and train on top of both.
+    """
+    if isinstance(model, str) and (Path(model) / "adapter_config.json").exists():
+        raise StageError(
+            f"{model} holds a LoRA adapter, not a model. Pass load_model({model!r}) of light_r1.models.load, which "
+            "merges it into its base, or peft.AutoPeftModelForCausalLM.from_pretrained(..., is_trainable=True) to "
+            "go on training the adapter itself."
+        )
+
+
+def config_or_default(args: Config | None, kind: type[Config], model: str | PreTrainedModel) -> Config:
+    """Return the config, or as TRL does a default one whose output folder is named after the model.
+
+    Raises:
+        StageError: The config is another trainer's, or plain TRL's.
+    """
+    if args is None:
+        path = model if isinstance(model, str) else model.config._name_or_path
+        return kind(f"{Path(path or 'model').name}-{kind.__name__.removesuffix('Config')}")
+    if not isinstance(args, kind):
+        raise StageError(f"args: expected a {kind.__name__}, got {type(args).__name__}.")
+    return args
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse a value that is none of its choices, which dataclasses take without a word.
+
+    Raises:
+        StageError: It is none.
+    """
+    if value not in choices:
+        hint = did_you_mean(str(value), [str(choice) for choice in choices])
+        raise StageError(f"{name}: {value!r} is not one of {list(choices)}. {hint}".rstrip())
+
+
+def as_rows(rows: Rows, name: str, dropped: list[dict[str, Any]]) -> Dataset:
+    """Return rows as a data set.
+
+    Args:
+        rows: A data set, or mappings, among them what `data_tools` and `build_pairs` dropped.
+        name: What they are called in errors.
+        dropped: Gets those that were dropped, each with its reason.
+
+    Raises:
+        DataError: There are none, or they are neither a data set nor mappings.
+    """
+    if isinstance(rows, IterableDataset):
+        raise DataError(f"{name} dataset: a stream has no order to plan and no length; pass a Dataset or a list.")
+    if isinstance(rows, str | Path):
+        raise DataError(f"{name} dataset: {str(rows)!r} is a path; pass list(data_tools.rows.files.read_rows(path)).")
+    if not isinstance(rows, Dataset):
+        found = list(rows)
+        dropped += [{"row": row.row, "reason": row.reason} for row in found if isinstance(row, Dropped)]
+        rows = Dataset.from_list([dict(row) for row in found if not isinstance(row, Dropped)])
+    if not len(rows):
+        reasons = Counter(item["reason"] for item in dropped)
+        raise DataError(f"{name} dataset has no rows{f', all were dropped: {dict(reasons)}' if reasons else ''}.")
+    return rows
+
+
+def held_out_rows(
+    rows: Rows | Mapping[str, Rows] | None, dropped: list[dict[str, Any]]
+) -> Dataset | dict[str, Dataset] | None:
+    """Return what is evaluated on as a data set, or as one for each name."""
+    if rows is None:
+        return None
+    if isinstance(rows, Mapping):
+        return {name: as_rows(each, f"eval {name}", dropped) for name, each in rows.items()}
+    return as_rows(rows, "eval", dropped)
+
+
+def answer_as_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
+    """Make the saved model prompt and stop as it was trained.
+
+    The tokenizer's own chat template would prompt otherwise (another system prompt, no forced tag), and a base model
+    whose generation config does not know the chat's end token would write on behind it.
+    """
+    tokenizer.chat_template = chat.jinja()
+    config = model.generation_config
+    if config is None:
+        return
+    known = config.eos_token_id
+    ends = [] if known is None else [known] if isinstance(known, int) else list(known)
+    if chat.end_token_id not in ends:
+        config.eos_token_id = [chat.end_token_id, *ends]
+
+
+def refuse_untying(model: torch.nn.Module) -> None:
+    """Refuse an adapter that trains a copy of one of two tied layers: merging it would leave them apart.
+
+    Raises:
+        StageError: `modules_to_save` names an embedding or output layer of a model that ties them.
+    """
+    if not isinstance(model, PeftModel) or not model.get_base_model().config.tie_word_embeddings:
+        return
+    for config in model.peft_config.values():
+        if not isinstance(config, LoraConfig) or config.ensure_weight_tying:
+            continue
+        tied = {"embed_tokens", "lm_head"} & set(config.modules_to_save or ())
+        if tied:
+            raise StageError(
+                f"modules_to_save={sorted(tied)}: this model ties its embeddings, and merging would untie them. Set "
+                "ensure_weight_tying=True, or train single tokens with trainable_token_indices."
+            )
+
+
+def refuse_torn(resume_from_checkpoint: str | bool | None, output_dir: str) -> None:
+    """Refuse to resume from a checkpoint that would silently start with a fresh optimizer.
+
+    Args:
+        resume_from_checkpoint: As `Trainer.train` takes it. Folders with other names than `checkpoint-<step>` are
+            left to transformers.
+        output_dir: Where `True` looks for the last one.
+
+    Raises:
+        StageError: Something of the checkpoint is missing, as with `save_only_model=True`.
+    """
+    if not resume_from_checkpoint:
+        return
+    found = get_last_checkpoint(output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
+    if found is None or not Path(found).name.startswith("checkpoint-"):
+        return
+    if why := why_torn(Path(found)):
+        raise StageError(f"{found} cannot be resumed from: {why}. (save_only_model=True keeps no optimizer.)")

@@ -1,0 +1,40 @@
+"""Settings of semi-on-policy DPO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trl import DPOConfig
+
+from light_r1.trainers.building import check_choice
+
+
+@dataclass
+class SemiOnPolicyDPOConfig(DPOConfig):
+    """TRL's `DPOConfig` and the fields below.
+
+    Args:
+        overlength: What happens to pairs of which a side is longer than `max_length`: `drop` or `error`.
+        max_drop_rate: Share of pairs that may be lost before the run is stopped.
+        share_prefixes: Score pairs without padding, their prompt once: the same numbers for less work. Models
+            that cannot are scored as TRL does.
+        precompute_ref_log_probs: Score the reference once, before training, with the very weights that training
+            starts from. `True` here (`False` in TRL): it is exact, and saves a forward per step and a second model.
+    """
+
+    overlength: Literal["drop", "error"] = field(default="drop", metadata={"help": "What happens to longer pairs."})
+    max_drop_rate: float = field(default=0.1, metadata={"help": "Share of pairs that may be lost."})
+    share_prefixes: bool = field(default=True, metadata={"help": "Score pairs packed, the prompt once."})
+    precompute_ref_log_probs: bool = field(
+        default=True, metadata={"help": "Score the reference once, before training."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check what dataclasses do not.
+
+        Raises:
+            StageError: `overlength` has none of its values.
+        """
+        check_choice("overlength", self.overlength, ("drop", "error"))
+        super().__post_init__()

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from light_r1.recipe.options.source import SourceError, read_module
+from light_r1.recipe.read import read_recipe
+from light_r1.recipe.stage_block import reward_names, reward_parameters, stage_type, stage_types
+
+
+def read(tmp_path, stages: str, rest: str = ""):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"model: {{name_or_path: a/b}}\n{rest}stages:\n  - {stages}\n")
+    recipe, problems = read_recipe(path)
+    return recipe, [str(problem) for problem in problems]
+
+
+def test_stage_types_are_read_from_their_classes():
+    for name in stage_types():
+        kind = stage_type(name)
+        from light_r1.stages import load_stage
+
+        assert kind.makes == load_stage(name).makes
+    assert "learning_rate" in stage_type("sft").args.fields
+    assert "rewards" in stage_type("grpo").options.fields
+
+
+def test_a_stage_of_ones_own_is_read_without_import(tmp_path, monkeypatch):
+    (tmp_path / "own_stage.py").write_text(
+        "raise ImportError('not during validation')\n"
+        "class MyStage:\n    makes = 'model'\n    args_class = 'own_options:MyArgs'\n"
+    )
+    (tmp_path / "own_options.py").write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass MyArgs:\n    strength: float = 1.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    read_module.cache_clear()
+    stage_type.cache_clear()
+    recipe, problems = read(tmp_path, '{name: s, type: "own_stage:MyStage", args: {strength: 2}}')
+    assert not problems
+    assert recipe.stage("s").args == {"strength": 2.0}
+    _, problems = read(tmp_path, '{name: s, type: "own_stage:MyStage", args: {strengt: 2}}')
+    assert "Did you mean strength?" in problems[0]
+
+
+def test_a_reward_has_the_parameters_of_its_factory():
+    assert "max_len" in reward_parameters("cosine").fields
+    assert reward_parameters("accuracy").fields == {}
+    assert set(reward_names()) >= {"accuracy", "format", "cosine"}
+    with pytest.raises(SourceError):
+        reward_parameters("nothing")
+
+
+def test_rewards_and_steps_keep_their_options(tmp_path):
+    grpo = "{name: g, type: grpo, data: x, rewards: [accuracy, {name: cosine, weight: 0.5, max_len: 10}]}"
+    recipe, problems = read(tmp_path, grpo)
+    assert not problems
+    assert recipe.stage("g").options["rewards"] == ["accuracy", {"name": "cosine", "weight": 0.5, "max_len": 10}]
+    data = "{name: d, type: data, data: x, steps: [{tool: difficulty, max_pass_rate: 0.5}]}"
+    recipe, problems = read(tmp_path, data)
+    assert not problems
+    assert recipe.stage("d").options["steps"] == [{"tool": "difficulty", "max_pass_rate": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        ("{name: s}", "type is missing"),
+        ("{name: s, type: 5}", "type is missing"),
+        ("{name: s, type: sftt}", "Did you mean sft?"),
+        ('{name: s, type: "pathlib:Path"}', "no Stage"),
+        ("{name: s, type: data, data: x}", "steps is missing"),
+        ("{name: s, type: data, data: x, steps: [{n: 1}]}", "names no tool"),
+        ("{name: s, type: data, data: x, steps: [{tool: sample}]}", "max_tokens is missing"),
+        ("{name: s, type: grpo, data: x}", "rewards is missing"),
+        ("{name: s, type: grpo, data: x, rewards: accuracy}", "is no list"),
+        ("{name: s, type: sft, beta: 1}", "no such option"),
+        ("{name: s, type: dpo, args: {sample: {n: 1}}}", "is a key of the stage, not of its args"),
+        ("{name: s, type: merge, from: [a, b]}", "method is missing"),
+    ],
+)
+def test_faults_of_a_stage_are_named(tmp_path, stage, says):
+    _, problems = read(tmp_path, stage)
+    assert any(says in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("defaults", "says"),
+    [
+        ("{argz: {}}", "Did you mean args?"),
+        ("{args: {max_lenght: 1}}", "Did you mean max_length?"),
+        ("{sft: 5}", "is no mapping"),
+        ("[a]", "is no mapping"),
+    ],
+)
+def test_faults_of_defaults_are_named(tmp_path, defaults, says):
+    _, problems = read(tmp_path, "{name: s, type: sft}", f"defaults: {defaults}\n")
+    assert any(says in problem for problem in problems), problems
