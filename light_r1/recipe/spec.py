@@ -161,6 +161,7 @@ class StageSpec:
     Args:
         name: Name of the stage; also of its folder.
         type: Key of `STAGE_TYPES`, or dotted path `module:Class`.
+        makes: Kind of its output: `model`, `rows` or `scores`.
         inputs: The `from`: `model`, or names of earlier stages.
         data: Name of a source or of an earlier `data` stage.
         eval_data: Held-out source of an `sft` stage.
@@ -173,6 +174,7 @@ class StageSpec:
 
     name: str
     type: str
+    makes: str = "model"
     inputs: tuple[str, ...] = ("model",)
     data: str | None = None
     eval_data: str | None = None
@@ -184,14 +186,14 @@ class StageSpec:
 
     @property
     def samples(self) -> bool:
-        """Whether the stage draws completions from a model."""
+        """Whether the stage draws completions from a model, as whatever makes scores does."""
         steps = self.options.get("steps", ())
-        return self.type == "evaluate" or "sample" in self.options or any(s["tool"] == "sample" for s in steps)
+        return self.makes == "scores" or "sample" in self.options or any(s["tool"] == "sample" for s in steps)
 
     @property
     def takes(self) -> str:
         """What goes into the stage, for people: `from sft-stage1 on stage2`."""
-        parts = [f"from {' + '.join(self.inputs)}"] if self.samples or self.type != "data" else []
+        parts = [f"from {' + '.join(self.inputs)}"] if self.samples or self.makes != "rows" else []
         return " ".join([*parts, *([f"on {self.data}"] if self.data else [])])
 
 

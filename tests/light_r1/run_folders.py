@@ -113,7 +113,7 @@ def whole_run(root: Path) -> Path:
     (root / "filter/output/steps.json").write_text(json.dumps(steps))
     write_lines(root / "filter/output/rows.jsonl", [{"problem": "p", "pass_rate": 0.5}] * 2)
     write_lines(root / "filter/dropped.jsonl", [{"reason": "too_easy", "row": {"pass_rate": 1.0}}] * 3)
-    finish(root, "dpo", "dpo", rows={"in": 2, "kept": 5, "dropped": {}}, steps=2)
+    finish(root, "dpo", "dpo", rows={"in": 2, "kept": 5, "dropped": {}, "unit": "pairs"}, steps=2)
     write_lines(root / "dpo/metrics.jsonl", [{"step": i, "loss": 1.4, "rewards/margins": i / 10} for i in (1, 2)])
     finish(root, "merge", "merge")
     finish(root, "grpo", "grpo", steps=2, rows={"in": 2, "kept": 2, "dropped": {}})
