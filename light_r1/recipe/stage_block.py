@@ -77,6 +77,10 @@ def stage_type(name: str) -> StageType:
     if built_in is None or makes is None:
         raise SourceError(f"{dotted} is no Stage: it {'does not set makes' if built_in else 'derives from none'}")
     args_class, options_class = class_attribute(dotted, "args_class"), class_attribute(dotted, "options_class")
+    args = table(args_class) if args_class else _NONE
+    usual_class = class_attribute(built_in, "args_class")
+    if usual_class and not table(usual_class).fields.keys() <= args.fields.keys():
+        built_in = _STAGE  # it takes other settings than its base, which therefore cannot judge them
     return StageType(
         dotted,
         built_in,
@@ -85,7 +89,7 @@ def stage_type(name: str) -> StageType:
         models=class_attribute(dotted, "models"),
         held_out=class_attribute(dotted, "held_out"),
         trains=class_attribute(dotted, "trains"),
-        args=table(args_class) if args_class else _NONE,
+        args=args,
         options=table(options_class) if options_class else _NONE,
     )
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from light_r1.errors import LightR1Error, Problem, RecipeError
 from light_r1.recipe.check.args import check_args
 from light_r1.recipe.check.blocks import check_chat, check_evaluation, check_sources, check_start, check_step_files
-from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.findings import Findings, failure_text
 from light_r1.recipe.check.graph import check_graph
 from light_r1.recipe.check.model import check_stage_model
 from light_r1.recipe.check.rows import (
@@ -25,7 +26,7 @@ from light_r1.recipe.check.rows import (
     read_sample,
 )
 from light_r1.recipe.read import read_recipe
-from light_r1.recipe.spec import Recipe
+from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.stages import described_stage, load_stage
 from light_r1.stages.base import Stage
 
@@ -119,7 +120,7 @@ def check_recipe(recipe: Recipe, *, world_size: int | None = None, trust: bool =
         check_stage_model(spec, findings)
         check_step_files(spec, findings)
         if spec.name in types:
-            types[spec.name].check(spec, findings, world_size=size)
+            _ask(spec, findings, partial(types[spec.name].check, spec, findings, world_size=size))
     _check_data(findings, types)
     return findings
 
@@ -135,6 +136,18 @@ def _stage_types(findings: Findings, *, trust: bool) -> dict[str, Stage]:
     return types
 
 
+def _ask(spec: StageSpec, findings: Findings, hook: Callable[[], None]) -> None:
+    """Call a check of a stage type; where the code of a user's own type fails, that is a problem of the recipe."""
+    try:
+        hook()
+    except LightR1Error as error:
+        findings.at(f"{spec.name}.type", str(error))
+    except Exception as error:
+        if ":" not in spec.type:
+            raise
+        findings.at(f"{spec.name}.type", failure_text(spec.type, error))
+
+
 def _check_data(findings: Findings, types: Mapping[str, Stage]) -> None:
     """Read the first rows of every source and check them against what the stages need."""
     recipe = findings.recipe
@@ -146,7 +159,8 @@ def _check_data(findings: Findings, types: Mapping[str, Stage]) -> None:
                 sample = samples.get(origin)
                 if sample is not None and spec.name in types and not any(step in REWRITES for step in steps):
                     mended = any(step in MENDS for step in steps)
-                    types[spec.name].check_rows(spec, replace(sample, mended=mended), findings)
+                    sample = replace(sample, mended=mended)
+                    _ask(spec, findings, partial(types[spec.name].check_rows, spec, sample, findings))
     if recipe.evaluate is not None:
         for name, source in recipe.evaluate.benchmarks.items():
             sample = read_sample(source, f"evaluate.benchmarks.{name}", findings)

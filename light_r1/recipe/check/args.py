@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from light_r1.errors import did_you_mean
+from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.options.table import REQUIRED, UNKNOWN, table
 from light_r1.recipe.spec import StageSpec
@@ -27,6 +27,8 @@ class Args:
     def __getitem__(self, name: str) -> Any:
         if name in self.stage.args:
             return self.stage.args[name]
+        if name not in self._fields:
+            raise LightR1Error(f"{self.stage.type} is checked as a stage with the setting {name}, which it has not")
         default = self._fields[name].default
         return None if default is REQUIRED or default is UNKNOWN else default
 

@@ -8,11 +8,9 @@ columns, the rows are what those steps make of them, so only the source's own re
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from data_tools.errors import DataToolsError
@@ -21,9 +19,8 @@ from data_tools.rows.files import read_rows
 from data_tools.rows.row import Row
 from light_r1.errors import DataError, LightR1Error, did_you_mean
 from light_r1.recipe.check.answers import answer_fault
-from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.findings import Findings, failure_text
 from light_r1.recipe.options.source import call_by_name
-from light_r1.recipe.shipped import shown
 from light_r1.recipe.spec import SourceSpec
 
 ROWS = 50
@@ -133,9 +130,7 @@ def _generated(generator: str, options: Mapping[str, Any]) -> Iterator[Row]:
     except LightR1Error:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise DataError(f"{generator} failed in {shown(Path(last.filename))}:{last.lineno}: {what}") from error
+        raise DataError(failure_text(generator, error)) from error
 
 
 def need(sample: Sample, columns: tuple[str, ...], who: str, findings: Findings) -> bool:

@@ -123,6 +123,23 @@ def test_a_run_asks_the_types_own_checks_first(folder):
     assert "only I know this" in done.stderr
 
 
+def test_a_type_with_settings_of_its_own_is_not_judged_by_its_base(folder):
+    write_types(
+        folder,
+        "from dataclasses import dataclass\nfrom light_r1.stages.sft import SFTStage\n"
+        "@dataclass\nclass Args:\n    strength: float = 1.0\n"
+        "class Mine(SFTStage):\n    args_class = 'own_types:Args'\n"
+        "class Broken(SFTStage):\n    def check(self, spec, findings, *, world_size):\n        1 / 0\n",
+    )
+    stage = '{name: s, type: "own_types:Mine", data: a, args: {strength: 2}}'
+    mine = [problem for problem in problems(folder, stage) if problem.what.startswith("s")]
+    assert not mine
+    inspect(folder / "r.yaml", trust=True)  # its inherited checks say that they cannot judge it
+    problems(folder, stage.replace("Mine", "Broken").replace("strength", "max_length"))
+    broken = [p.what for p in inspect(folder / "r.yaml", trust=True).problems if "failed in own_types.py:10" in p.what]
+    assert broken == ["s.type: own_types:Broken failed in own_types.py:10: ZeroDivisionError: division by zero"]
+
+
 def test_a_plan_imports_no_type_of_ones_own(folder):
     (folder / "a.jsonl").write_text(
         json.dumps({"problem": "1+1?", "answer": "2", "solution": "<think>\n1\n</think>\n\n2"}) + "\n"
