@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "ChatFormat": "light_r1.models.chat",
+    "Completion": "light_r1.rollouts.sampler",
     "CurriculumSFTConfig": "light_r1.trainers.sft.config",
     "CurriculumSFTTrainer": "light_r1.trainers.sft.trainer",
     "HFSampler": "light_r1.rollouts.hf",
@@ -26,6 +27,7 @@ _PUBLIC = {
     "build_pairs": "light_r1.rollouts.pairs",
     "compare": "light_r1.rollouts.scores",
     "get_cosine_reward": "light_r1.rewards.verified",
+    "load_model": "light_r1.models.load",
     "load_recipe": "light_r1.recipe.read",
     "merge_models": "light_r1.models.merge",
     "run_recipe": "light_r1.run.walk",
@@ -35,12 +37,13 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from light_r1.models.chat import ChatFormat
+    from light_r1.models.load import load_model
     from light_r1.models.merge import merge_models
     from light_r1.recipe.read import load_recipe
     from light_r1.rewards.verified import accuracy, get_cosine_reward
     from light_r1.rollouts.hf import HFSampler
     from light_r1.rollouts.pairs import build_pairs
-    from light_r1.rollouts.sampler import Request, SamplingParams
+    from light_r1.rollouts.sampler import Completion, Request, SamplingParams
     from light_r1.rollouts.scores import compare
     from light_r1.run.walk import run_recipe
     from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig

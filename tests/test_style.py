@@ -129,13 +129,15 @@ def test_every_module_says_what_it_is():
     [
         "import light_r1",
         "import data_tools",
+        "from data_tools import TOOLS, Dropped, RolloutStore, StopRule, Verdict, VerifierPool, Window, extract_answer",
+        "from data_tools import canonical_rows, fold, per_row, read_rows, run_tool, verify, why_ungradable, write_rows",
         "import light_r1.cli",
         "from light_r1 import load_recipe; load_recipe('recipes/tiny.yaml')",
         "from light_r1.run.check import load_checked; load_checked('recipes/tiny.yaml')",
     ],
 )
-def test_light_commands_load_no_torch(code):
-    heavy = "{'torch', 'transformers', 'trl', 'sympy'} & set(sys.modules)"
+def test_light_commands_load_nothing_heavy(code):
+    heavy = "{'torch', 'transformers', 'trl', 'sympy', 'numpy'} & set(sys.modules)"
     check = f"{code}\nimport sys\nassert not {heavy}, {heavy}"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
