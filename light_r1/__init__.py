@@ -27,6 +27,7 @@ _PUBLIC = {
     "build_pairs": "light_r1.rollouts.pairs",
     "compare": "light_r1.rollouts.scores",
     "get_cosine_reward": "light_r1.rewards.verified",
+    "leave_ranks": "light_r1.ranks",
     "load_model": "light_r1.models.load",
     "load_recipe": "light_r1.recipe.read",
     "merge_models": "light_r1.models.merge",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from light_r1.models.chat import ChatFormat
     from light_r1.models.load import load_model
     from light_r1.models.merge import merge_models
+    from light_r1.ranks import leave_ranks
     from light_r1.recipe.read import load_recipe
     from light_r1.rewards.verified import accuracy, get_cosine_reward
     from light_r1.rollouts.hf import HFSampler

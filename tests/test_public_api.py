@@ -28,6 +28,7 @@ NAMES = {
         "build_pairs",
         "compare",
         "get_cosine_reward",
+        "leave_ranks",
         "load_model",
         "load_recipe",
         "merge_models",

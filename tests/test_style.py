@@ -128,9 +128,7 @@ def test_every_module_says_what_it_is():
     "code",
     [
         "import light_r1",
-        "import data_tools",
-        "from data_tools import TOOLS, Dropped, RolloutStore, StopRule, Verdict, VerifierPool, Window, extract_answer",
-        "from data_tools import canonical_rows, fold, per_row, read_rows, run_tool, verify, why_ungradable, write_rows",
+        "import data_tools; [getattr(data_tools, name) for name in data_tools.__all__ if name != 'shard']",
         "import light_r1.cli",
         "from light_r1 import load_recipe; load_recipe('recipes/tiny.yaml')",
         "from light_r1.run.check import load_checked; load_checked('recipes/tiny.yaml')",

@@ -44,7 +44,7 @@ def run_recipe(
 
     A stage that is done with the same settings and inputs is skipped, one that was cut off goes on, one whose
     settings changed is run again after its former folder was moved aside. The process group that it opens among
-    several processes is left open for another run: end a script of your own with `light_r1.ranks.leave_ranks()`.
+    several processes is left open for another run: end a script of your own with `light_r1.leave_ranks()`.
 
     Args:
         recipe: A recipe, or its file or name.
