@@ -18,7 +18,7 @@ import pytest
 import data_tools
 import light_r1
 from tests.shared import ROOT
-from tests.test_style import modules
+from tests.test_style import FLOORS, modules
 
 FACES = {"data_tools": data_tools, "light_r1": light_r1}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -167,8 +167,10 @@ def defined(path: Path) -> set[str]:
     return names
 
 
-def test_the_architecture_s_tree_has_every_folder():
+def test_the_architecture_draws_every_folder_and_the_floors_that_are_held():
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    floors = dict(re.findall(r"^(light_r1|data_tools): +(.*)$", text, re.MULTILINE))
+    assert {package: tuple(line.split(" < ")) for package, line in floors.items()} == FLOORS
     drawn = set(re.findall(r"^ +([a-z_]+(?:/[a-z_]+)*)/ ", text, re.MULTILINE))
     folders = {
         path.parent.relative_to(ROOT / package).as_posix()
