@@ -21,6 +21,8 @@ _PUBLIC = {
     "SamplingParams": "light_r1.rollouts.sampler",
     "SemiOnPolicyDPOConfig": "light_r1.trainers.dpo.config",
     "SemiOnPolicyDPOTrainer": "light_r1.trainers.dpo.trainer",
+    "Stage": "light_r1.stages.base",
+    "StageResult": "light_r1.stages.base",
     "StagedGRPOConfig": "light_r1.trainers.grpo.config",
     "StagedGRPOTrainer": "light_r1.trainers.grpo.trainer",
     "accuracy": "light_r1.rewards.verified",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from light_r1.rollouts.sampler import Completion, Request, SamplingParams
     from light_r1.rollouts.scores import compare
     from light_r1.run.walk import run_recipe
+    from light_r1.stages.base import Stage, StageResult
     from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
     from light_r1.trainers.dpo.trainer import SemiOnPolicyDPOTrainer
     from light_r1.trainers.grpo.config import StagedGRPOConfig

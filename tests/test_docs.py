@@ -17,6 +17,7 @@ import pytest
 
 import data_tools
 import light_r1
+from light_r1.run.check import inspect as inspect_recipe
 from tests.shared import ROOT
 from tests.test_style import FLOORS, modules
 
@@ -99,6 +100,35 @@ def test_the_example_of_a_sampler_samples(tiny_model, tokenizer, capsys):
     names = {"model": tiny_model, "tokenizer": tokenizer, "questions": SURROUNDINGS["questions"]}
     exec(example.replace("max_tokens=4096", "max_tokens=4"), names)
     assert len(capsys.readouterr().out.splitlines()) >= 16
+
+
+OWN = """
+name: own
+model: {name_or_path: Qwen/Qwen2.5-0.5B}
+sampler: {backend: "my_sampler:make", word: "Hm."}
+stages:
+  - {name: sums, type: "my_stage:Sums"}
+  - {name: asked, type: data, data: sums, steps: [{tool: "my_tools:ask_something", mark: "?"}]}
+  - {name: rl, type: grpo, data: asked, rewards: [{name: "my_rewards:get_brevity_reward", target: 9}]}
+"""
+
+
+def test_parts_of_ones_own_pass_the_check_of_a_recipe(tmp_path, monkeypatch):
+    for example in (param.values[0] for param in examples()):
+        if module := re.match(r"# (my_\w+\.py)\n", example):
+            (tmp_path / module[1]).write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    for changed, fault in {
+        "": None,
+        "target: 9|taget: 9": "Did you mean target?",
+        "mark:|marc:": "Did you mean mark?",
+        'word: "Hm."|wort: x': "Did you mean word?",
+        '"my_stage:Sums"|"my_stage:Sum"': "my_stage",
+        'my_stage:Sums"}|my_stage:Sums", data: asked}': "takes no data",
+    }.items():
+        (tmp_path / "own.yaml").write_text(OWN.replace(*changed.split("|")) if changed else OWN)
+        problems = "\n".join(map(str, inspect_recipe(tmp_path / "own.yaml", trust=fault is None).problems))
+        assert fault in problems if fault else not problems
 
 
 def documented() -> list:

@@ -21,6 +21,8 @@ NAMES = {
         "SamplingParams",
         "SemiOnPolicyDPOConfig",
         "SemiOnPolicyDPOTrainer",
+        "Stage",
+        "StageResult",
         "StagedGRPOConfig",
         "StagedGRPOTrainer",
         "__version__",
