@@ -184,6 +184,16 @@ def test_files_and_what_is_said_to_be_in_them_are_there(page):
         assert not name or name in defined(ROOT / path), f"{page.name}: no {name} in {path}"
 
 
+def test_files_that_docstrings_name_are_there():
+    missing = [
+        f"{name}: {file}"
+        for name, path in modules().items()
+        for file in re.findall(r"`([\w/]+\.py)`", path.read_text("utf-8"))
+        if not any(str(other).endswith(f"/{file}") for other in modules().values()) and not (ROOT / file).exists()
+    ]
+    assert not missing, "\n".join(missing)
+
+
 def defined(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.parse(path.read_text("utf-8")).body:

@@ -1,6 +1,6 @@
 """The recipe as values: frozen dataclasses without behaviour, and `Where`, the lines they were written at.
 
-The field annotations here are also the key tables of the recipe's blocks: `fields.py` reads them as it reads
+The field annotations here are also the key tables of the recipe's blocks: `options/table.py` reads them as it reads
 the configs of TRL. Defaults of `EvaluateSpec` are the evaluation protocol of Light-R1 (arXiv 2503.10460 §2:
 64 samples, temperature 0.6, top-p 0.95, 32,768 tokens).
 """
@@ -30,7 +30,7 @@ class ModelSpec:
         lora: Fields of `peft.LoraConfig`; null trains all weights.
         quantization: Fields of `transformers.BitsAndBytesConfig`.
         size: Shape of the model for the plan (fields of its config, e.g. `hidden_size`), for models that
-            are neither on disk nor among the shapes that `cost.py` knows.
+            are neither on disk nor among the shapes that `cost/shapes.py` knows.
     """
 
     name_or_path: str | None = None

@@ -5,7 +5,7 @@ number or `None` for each completion. `None` means "cannot say" and leaves the c
 options is a factory `get_<name>_reward(...)` whose parameters are the recipe's keys. Completions arrive as whole
 responses: the trainer puts a forced opening tag back and keeps special think tokens.
 
-Here are the rewards that ask whether the answer is right; those of text and length are in `rewards_text.py`.
+Here are the rewards that ask whether the answer is right; those of text and length are in `text.py`.
 """
 
 from __future__ import annotations
