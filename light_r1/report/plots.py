@@ -121,30 +121,30 @@ def _draw(folder: Path, section: str, title: str, draw: Callable[[Any], None]) -
 
 
 def _of_scores(run: RunSummary) -> list[Planned]:
-    found: list[Planned] = []
+    planned: list[Planned] = []
     for benchmark in run.benchmarks:
         scored = [stage for stage in run.stages if benchmark in stage.scores]
-        found.append(("scores", benchmark, partial(_scores, stages=scored, benchmark=benchmark)))
-        found.append(("scores", f"{benchmark} length", partial(_lengths, stages=scored, benchmark=benchmark)))
+        planned.append(("scores", benchmark, partial(_scores, stages=scored, benchmark=benchmark)))
+        planned.append(("scores", f"{benchmark} length", partial(_lengths, stages=scored, benchmark=benchmark)))
         if all("by_difficulty" in stage.scores[benchmark] for stage in scored):
             draw = partial(_by_difficulty, stages=scored, benchmark=benchmark)
-            found.append(("scores", f"{benchmark} by difficulty", draw))
-    return found
+            planned.append(("scores", f"{benchmark} by difficulty", draw))
+    return planned
 
 
 def _of_data(run: RunSummary) -> list[Planned]:
     rows = run.funnel()
-    found: list[Planned] = [("data", "funnel", partial(_funnel, rows=rows))] if rows else []
+    planned: list[Planned] = [("data", "funnel", partial(_funnel, rows=rows))] if rows else []
     for stage in run.stages:
         kept, dropped = _pass_rates(stage)
         if kept or dropped:
             draw = partial(_histogram, kept=kept, dropped=dropped)
-            found.append(("data", f"pass rates of {stage.name}", draw))
-    return found
+            planned.append(("data", f"pass rates of {stage.name}", draw))
+    return planned
 
 
 def _of_training(run: RunSummary) -> list[Planned]:
-    found: list[Planned] = []
+    planned: list[Planned] = []
     for stage in run.stages:
         rewarded = any(_REWARD in event for event in stage.curve)
         for panel in PANELS:
@@ -152,13 +152,13 @@ def _of_training(run: RunSummary) -> list[Planned]:
                 continue
             lines = series(stage.curve, panel)
             if any(len(points) > 1 for points in lines.values()):
-                found.append((stage.name, panel.title, partial(_curves, lines=lines, ylabel=panel.ylabel)))
-    return found
+                planned.append((stage.name, panel.title, partial(_curves, lines=lines, ylabel=panel.ylabel)))
+    return planned
 
 
 def series(curve: Sequence[dict[str, Any]], panel: Panel) -> dict[str, list[tuple[int, float]]]:
     """Return label -> (step, value) points of a panel's lines, those that were logged."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    points_by_label: dict[str, list[tuple[int, float]]] = {}
     keys = sorted({key for event in curve for key in event})
     for pattern, label in panel.lines:
         before, star, after = pattern.partition("*")
@@ -167,9 +167,9 @@ def series(curve: Sequence[dict[str, Any]], panel: Panel) -> dict[str, list[tupl
             if key != pattern and not (star and key == f"{before}{name}{after}" and name and "/" not in name):
                 continue
             points = [(event["step"], event[key]) for event in curve if key in event]
-            if points not in found.values():  # a single reward is also the sum of all
-                found[label or name] = points
-    return found
+            if points not in points_by_label.values():  # a single reward is also the sum of all
+                points_by_label[label or name] = points
+    return points_by_label
 
 
 def _curves(axes: Any, lines: dict[str, list[tuple[int, float]]], ylabel: str) -> None:

@@ -191,20 +191,20 @@ def _funnel(stage: StageSummary) -> list[FunnelRow]:
 
 def chosen_questions(scores: Json, count: int) -> list[str]:
     """Return the identities of a few questions of a benchmark, the same for every stage."""
-    asked = sorted(scores["by_question"])
-    return Random(0).sample(asked, min(count, len(asked)))
+    questions = sorted(scores["by_question"])
+    return Random(0).sample(questions, min(count, len(questions)))
 
 
 def first_samples(stage: StageSummary, benchmark: str, questions: Sequence[str]) -> list[Json]:
     """Return a stage's first sample for each question that it was asked, in the order of `questions`."""
     if stage.evaluation is None:
         return []
-    found: dict[str, Json] = {}
+    by_question: dict[str, Json] = {}
     for sample in _lines(stage.evaluation / "output/samples.jsonl", holding=questions):
         if sample["benchmark"] == benchmark and sample["sample_index"] == 0:
-            found[sample["prompt_id"]] = sample
+            by_question[sample["prompt_id"]] = sample
     # Samples kept by a version that did not write the `problem` beside them show nothing.
-    return [found[question] for question in questions if "problem" in found.get(question, {})]
+    return [by_question[question] for question in questions if "problem" in by_question.get(question, {})]
 
 
 def _json(path: Path) -> Any:

@@ -81,8 +81,8 @@ class Agenda:
         """
         stage = self._load(spec.type)
         inputs = {name: self._input(name, spec.name) for name in stages_needed(spec, self.recipe)}
-        made = {name: artifact.fingerprint for name, artifact in inputs.items()}
-        hashes = input_hashes(spec, stage, self.recipe, made, cache=self.dir.hashes)
+        fingerprints = {name: artifact.fingerprint for name, artifact in inputs.items()}
+        hashes = input_hashes(spec, stage, self.recipe, fingerprints, cache=self.dir.hashes)
         settings = stage.resolved(spec, self.recipe, hashes)
         folder, batch = self.dir.stage(spec.name), self._batch(spec, stage)
         decision = decide(folder, settings, batch=batch)

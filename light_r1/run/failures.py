@@ -32,8 +32,8 @@ def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[
     """
     if is_out_of_memory(error):
         return StageError(f"{stage}: memory ran out. {advice()} The traceback is in {log}.")
-    told = disk_trouble(error, log)
-    return StageError(f"{stage}: {told} The same command goes on from there.") if told else None
+    trouble = disk_trouble(error, log)
+    return StageError(f"{stage}: {trouble} The same command goes on from there.") if trouble else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

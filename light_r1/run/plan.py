@@ -127,8 +127,8 @@ def _decisions(recipe: Recipe, processes: int) -> dict[str, tuple[str, str]]:
     return decisions
 
 
-def _rows_read(stage: StageSpec, recipe: Recipe, made: dict[str, RowsOf]) -> RowsOf:
-    return rows_of(recipe, stage.data, made) if stage.data is not None else RowsOf(None)
+def _rows_read(stage: StageSpec, recipe: Recipe, rows: dict[str, RowsOf]) -> RowsOf:
+    return rows_of(recipe, stage.data, rows) if stage.data is not None else RowsOf(None)
 
 
 def _rows_made(stage: StageSpec, recipe: Recipe, action: str, read: RowsOf) -> RowsOf:

@@ -158,10 +158,14 @@ class DPOStage(Stage):
         steps = epochs_steps(work, pairs, args["num_train_epochs"]).times(rounds)
         length = args["max_length"]
         trained = pairs.times(2 * args["num_train_epochs"] * rounds * length).at_most() if length else None
-        found = Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained, sampled=sampled)
-        found = add_training(work, found, Amount(length, "≤") if length else None, sequences=2)
+        estimate = Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained, sampled=sampled)
+        estimate = add_training(work, estimate, Amount(length, "≤") if length else None, sequences=2)
         # The reference scores every pair once.
-        return found if trained is None else add_forward(work, found, trained.value / args["num_train_epochs"], length)
+        return (
+            estimate
+            if trained is None
+            else add_forward(work, estimate, trained.value / args["num_train_epochs"], length)
+        )
 
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
         """Name the settings of training."""

@@ -105,13 +105,13 @@ class EvaluateStage(Stage):
     def estimate(self, work: Work) -> Estimate:
         """Estimate sampling: n completions a question, each as long as allowed."""
         block = work.recipe.evaluate or EvaluateSpec()
-        given = {name: value for name, value in work.stage.args.items() if value is not None}
-        n, longest = given.get("n", block.n), given.get("max_tokens", block.max_tokens)
+        overrides = {name: value for name, value in work.stage.args.items() if value is not None}
+        n, longest = overrides.get("n", block.n), overrides.get("max_tokens", block.max_tokens)
         questions = work.rows.count
         if questions is None:
             return Estimate()
-        found = Estimate(rows=questions, sampled=questions.times(n * longest).at_most())
-        return add_sampling(work, found, longest)
+        estimate = Estimate(rows=questions, sampled=questions.times(n * longest).at_most())
+        return add_sampling(work, estimate, longest)
 
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
         """Name the settings of sampling."""
@@ -123,10 +123,10 @@ def evaluate_settings(recipe: Recipe, spec: StageSpec) -> EvaluateSpec:
     """Return the recipe's `evaluate` block with the stage's args over it."""
     block = recipe.evaluate or EvaluateSpec()
     known = {name: getattr(block, name) for name in EvaluateSpec.__dataclass_fields__}
-    given = {key: value for key, value in spec.args.items() if value is not None}
-    if "k" in given:
-        given["k"] = tuple(given["k"])
-    return EvaluateSpec(**{**known, **given})
+    overrides = {key: value for key, value in spec.args.items() if value is not None}
+    if "k" in overrides:
+        overrides["k"] = tuple(overrides["k"])
+    return EvaluateSpec(**{**known, **overrides})
 
 
 def score_benchmark(
@@ -138,7 +138,7 @@ def score_benchmark(
     """
     from light_r1.rollouts.scores import Question, score
 
-    asked = [
+    judged = [
         Question(
             id=group[0]["prompt_id"],
             right=[record["correct"] for record in group],
@@ -148,15 +148,15 @@ def score_benchmark(
         )
         for group in records
     ]
-    found = score(asked, ks)
-    found["by_question"] = {question.id: question.pass_rate for question in asked}
+    scores = score(judged, ks)
+    scores["by_question"] = {question.id: question.pass_rate for question in judged}
     rates: dict[str, list[float]] = {}
-    for row, question in zip(questions, asked, strict=True):
+    for row, question in zip(questions, judged, strict=True):
         if row.get("difficulty") is not None:
             rates.setdefault(str(row["difficulty"]), []).append(question.pass_rate)
     if len(rates) > 1:
-        found["by_difficulty"] = {key: sum(rates[key]) / len(rates[key]) for key in sorted(rates, key=_in_order)}
-    return found
+        scores["by_difficulty"] = {key: sum(rates[key]) / len(rates[key]) for key in sorted(rates, key=_in_order)}
+    return scores
 
 
 def _in_order(difficulty: str) -> tuple[bool, float, str]:
@@ -171,11 +171,11 @@ def _samples(
     name: str, questions: Sequence[dict[str, Any]], records: Sequence[Sequence[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """Return the samples for people to read; token ids stay in the rollout store."""
-    found = []
+    samples = []
     for question, group in zip(questions, records, strict=True):
         asked = {"benchmark": name, "problem": question["problem"], "answer": question["answer"]}
-        found += [{**asked, **{k: v for k, v in record.items() if k != "completion_ids"}} for record in group]
-    return found
+        samples += [{**asked, **{k: v for k, v in record.items() if k != "completion_ids"}} for record in group]
+    return samples
 
 
 def _answer(text: str) -> str | None:

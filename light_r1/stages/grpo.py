@@ -106,9 +106,9 @@ class GRPOStage(Stage):
         completions = count.times(work.batch)
         trained = completions.times(length).at_most()
         sampled = trained.times(1 / args["num_iterations"])
-        found = Estimate(rows=rows, steps=count, batch=work.batch, trained=trained, sampled=sampled)
-        found = add_training(work, found, Amount(length, "≤"))
-        return add_forward(work, found, trained.value, length) if args["beta"] else found
+        estimate = Estimate(rows=rows, steps=count, batch=work.batch, trained=trained, sampled=sampled)
+        estimate = add_training(work, estimate, Amount(length, "≤"))
+        return add_forward(work, estimate, trained.value, length) if args["beta"] else estimate
 
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
         """Name the settings of training."""

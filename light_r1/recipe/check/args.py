@@ -102,8 +102,8 @@ def _check_keywords(args: Args, name: str, findings: Findings) -> None:
         _check_names(args, "lr_scheduler_kwargs", name, taken, findings)
     rate = args["lr_scheduler_kwargs"] or {}
     if str(args["lr_scheduler_type"]).endswith("with_min_lr") and len({"min_lr", "min_lr_rate"} & set(rate)) != 1:
-        found = "needs min_lr or min_lr_rate" if not rate else "takes one of min_lr and min_lr_rate"
-        findings.at(f"{name}.lr_scheduler_type", f"{args['lr_scheduler_type']} {found}", "lr_scheduler_kwargs with it")
+        fault = "needs min_lr or min_lr_rate" if not rate else "takes one of min_lr and min_lr_rate"
+        findings.at(f"{name}.lr_scheduler_type", f"{args['lr_scheduler_type']} {fault}", "lr_scheduler_kwargs with it")
     if args["lr_scheduler_type"] == "warmup_stable_decay" and "num_decay_steps" not in rate:
         key = f"{name}.lr_scheduler_type"
         findings.at(key, "warmup_stable_decay needs num_decay_steps", "lr_scheduler_kwargs with it")

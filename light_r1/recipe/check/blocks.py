@@ -81,14 +81,14 @@ def check_step_files(stage: StageSpec, findings: Findings) -> None:
 
 def reachable(name: str, data: Mapping[str, SourceSpec]) -> set[str]:
     """Sources that a mixture contains, directly or through other mixtures."""
-    found: set[str] = set()
+    sources: set[str] = set()
     pending = [part.source for part in data[name].mix]
     while pending:
         source = pending.pop()
-        if source not in found:
-            found.add(source)
+        if source not in sources:
+            sources.add(source)
             pending += [part.source for part in data[source].mix] if source in data else []
-    return found
+    return sources
 
 
 def check_evaluation(findings: Findings) -> None:

@@ -28,8 +28,8 @@ _ATTENTION = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3",
 def check_model(model: ModelSpec, key: str, findings: Findings) -> None:
     """Check a model block."""
     if (model.name_or_path is None) == (model.init is None):
-        found = "has neither name_or_path nor init" if model.init is None else "has both name_or_path and init"
-        findings.at(key, found, "exactly one of them")
+        fault = "has neither name_or_path nor init" if model.init is None else "has both name_or_path and init"
+        findings.at(key, fault, "exactly one of them")
     if model.init is not None:
         _check_init(model.init, f"{key}.init", findings)
     if model.name_or_path is not None:

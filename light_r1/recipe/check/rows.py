@@ -56,9 +56,9 @@ class Sample:
 
 def note_copies(sample: Sample, findings: Findings) -> None:
     """Note a source that asks the same question more than once."""
-    asked = {str(row["problem"]) for _, row in sample.rows}
-    if len(asked) < len(sample.rows):
-        findings.note(f"{sample.key}: the first {len(sample.rows)} rows ask {len(asked)} different questions")
+    questions = {str(row["problem"]) for _, row in sample.rows}
+    if len(questions) < len(sample.rows):
+        findings.note(f"{sample.key}: the first {len(sample.rows)} rows ask {len(questions)} different questions")
 
 
 def note_unread(findings: Findings) -> None:
