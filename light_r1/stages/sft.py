@@ -59,9 +59,6 @@ class SFTStage(Stage):
         return train_and_save(trainer, policy, job, rows)
 
 
-_USUAL_TAGS = ("<think>", "</think>")
-
-
 def _check_sft_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
     order, column = stage.args.get("order", "random"), stage.args.get("difficulty_column", "difficulty")
     if order != "random" and column not in sample.columns:
@@ -110,11 +107,7 @@ def _check_thoughts(stage: StageSpec, sample: Sample, findings: Findings) -> Non
 
 def _thought_fault(row: Row, tags: tuple[str, ...]) -> str | None:
     solution = row.get("solution")
-    if not isinstance(solution, str):
-        return None
-    for own, usual in zip(tags, _USUAL_TAGS, strict=True):
-        solution = solution.replace(own, usual)
-    return split_think(solution).fault
+    return split_think(solution, tags).fault if isinstance(solution, str) else None
 
 
 def _check_sft(stage: StageSpec, args: Args, findings: Findings) -> None:
