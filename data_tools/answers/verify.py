@@ -1,8 +1,8 @@
 r"""Whether a prediction is the gold answer: the cheapest sufficient test first.
 
-Caps, then normalised text, exact numbers, and for what is left a bounded parse (`latex`), typed comparison (`typed`)
-and values at fixed points (`probing`). A verdict is right, wrong, unparsable or timeout, never a silent zero:
-`unparsable` says that the verifier could not read one side, which is no evidence about the answer.
+Caps, then normalised text, exact numbers, and for what is left a bounded parse (`grammar`), typed comparison
+(`agreement`) and values at fixed points (`values`). A verdict is right, wrong, unparsable or timeout, never a silent
+zero: `unparsable` says that the verifier could not read one side, which is no evidence about the answer.
 
 Nothing is evaluated as code, no computer algebra is used, no signal is set and no state but caches is shared, so it
 works in threads and under asyncio. Work is bounded by caps; `data_tools.answers.verifier_pool.VerifierPool` adds a

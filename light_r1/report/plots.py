@@ -25,11 +25,14 @@ class Panel:
         title: Its title; also the name of its file.
         lines: (logged key, label); a `*` in a key stands for one name, which becomes the label.
         ylabel: Label of the axis.
+        with_reward: Draw it only where a reward is logged (True), only where none is (False), or wherever its metrics
+            are.
     """
 
     title: str
     lines: tuple[tuple[str, str], ...]
     ylabel: str
+    with_reward: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,47 +50,40 @@ class Picture:
     section: str
 
 
-_LOSS = Panel("loss", (("loss", "training"), ("eval_loss", "held out")), "loss")
-PANELS: dict[str, tuple[Panel, ...]] = {
-    "sft": (
-        _LOSS,
-        Panel("loss by difficulty", (("difficulty/*/loss", ""),), "loss"),
+_REWARD = "reward"  # logged by reinforcement learning alone, whose loss says nothing about progress
+PANELS = (
+    Panel(
+        "implicit rewards",
+        (("rewards/margins", "margin"), ("rewards/chosen", "chosen"), ("rewards/rejected", "rejected")),
+        "implicit reward",
     ),
-    "dpo": (
-        Panel(
-            "implicit rewards",
-            (("rewards/margins", "margin"), ("rewards/chosen", "chosen"), ("rewards/rejected", "rejected")),
-            "implicit reward",
+    Panel("loss", (("loss", "training"), ("eval_loss", "held out")), "loss", with_reward=False),
+    Panel("loss by difficulty", (("difficulty/*/loss", ""),), "loss", with_reward=False),
+    Panel("reward", ((_REWARD, "all, weighted"), ("rewards/*/mean", "")), "mean reward", with_reward=True),
+    Panel(
+        "response length",
+        (
+            ("context/max_completion_length", _LIMIT),
+            ("completions/max_length", "longest"),
+            ("completions/mean_length", "mean"),
+            ("completions/mean_terminated_length", "mean of finished"),
         ),
-        _LOSS,
+        "tokens",
     ),
-    "grpo": (
-        Panel("reward", (("reward", "all, weighted"), ("rewards/*/mean", "")), "mean reward"),
-        Panel(
-            "response length",
-            (
-                ("context/max_completion_length", _LIMIT),
-                ("completions/max_length", "longest"),
-                ("completions/mean_length", "mean"),
-                ("completions/mean_terminated_length", "mean of finished"),
-            ),
-            "tokens",
+    Panel("truncated share", (("completions/clipped_ratio", "truncated"),), "share of responses"),
+    Panel("entropy", (("entropy", "entropy"),), "nats per token", with_reward=True),
+    Panel(
+        "clip share",
+        (
+            ("clip_ratio/region_mean", "either side"),
+            ("clip_ratio/low_mean", "low side"),
+            ("clip_ratio/high_mean", "high side"),
         ),
-        Panel("truncated share", (("completions/clipped_ratio", "truncated"),), "share of responses"),
-        Panel("entropy", (("entropy", "entropy"),), "nats per token"),
-        Panel(
-            "clip share",
-            (
-                ("clip_ratio/region_mean", "either side"),
-                ("clip_ratio/low_mean", "low side"),
-                ("clip_ratio/high_mean", "high side"),
-            ),
-            "share of tokens",
-        ),
-        Panel("KL", (("kl", "KL"),), "KL to the reference"),
-        Panel("groups without signal", (("frac_reward_zero_std", "all rewards equal"),), "share of groups"),
+        "share of tokens",
     ),
-}
+    Panel("KL", (("kl", "KL"),), "KL to the reference"),
+    Panel("groups without signal", (("frac_reward_zero_std", "all rewards equal"),), "share of groups"),
+)
 
 
 def draw_all(run: RunSummary, folder: Path) -> list[Picture]:
@@ -150,7 +146,10 @@ def _of_data(run: RunSummary) -> list[Planned]:
 def _of_training(run: RunSummary) -> list[Planned]:
     found: list[Planned] = []
     for stage in run.stages:
-        for panel in PANELS.get(stage.type, ()):
+        rewarded = any(_REWARD in event for event in stage.curve)
+        for panel in PANELS:
+            if panel.with_reward not in (None, rewarded):
+                continue
             lines = series(stage.curve, panel)
             if any(len(points) > 1 for points in lines.values()):
                 found.append((stage.name, panel.title, partial(_curves, lines=lines, ylabel=panel.ylabel)))
@@ -241,7 +240,7 @@ def _by_difficulty(axes: Any, stages: Sequence[StageSummary], benchmark: str) ->
 
 def _pass_rates(stage: StageSummary) -> tuple[list[float], list[float]]:
     """Return the pass rates of the rows that a data stage kept and of those that it dropped."""
-    if stage.type != "data" or not stage.manifest:
+    if stage.makes != "rows" or not stage.manifest:
         return [], []
     aside = stage.folder / "dropped.jsonl"
     dropped = (entry["row"] for entry in read_rows(aside)) if aside.exists() else ()

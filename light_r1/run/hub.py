@@ -64,7 +64,7 @@ def _data_sets(recipe: Recipe, stage: StageSpec) -> Iterator[HubName]:
     for name in (stage.data, stage.eval_data):
         if name is not None:
             yield from _of_source(recipe, name)
-    if stage.type == "evaluate" and recipe.evaluate is not None:
+    if "evaluate" in load_stage(stage.type).reads and recipe.evaluate is not None:
         for name, source in recipe.evaluate.benchmarks.items():
             yield from _data_set(f"evaluate.benchmarks.{name}", source)
 

@@ -12,6 +12,7 @@ from light_r1.recipe.cost.rows import Amount
 from light_r1.recipe.cost.shapes import model_shape
 from light_r1.recipe.shipped import shown
 from light_r1.recipe.spec import Recipe
+from light_r1.recipe.stage_block import stage_type
 from light_r1.run.plan import Plan, StagePlan, plan_recipe
 from light_r1.run_dir.fingerprint import INERT
 from light_r1.run_dir.words import readable_bytes
@@ -71,7 +72,7 @@ def _line(plan: StagePlan, whole: Plan) -> tuple[str, ...]:
         plan.stage.name,
         plan.stage.type,
         plan.action,
-        _amount(found.rows) if plan.stage.type != "merge" else "",
+        _amount(found.rows) if plan.stage.data or plan.stage.makes == "scores" else "",
         f"{found.batch:,}" if found.batch else "",
         _amount(found.steps) if found.batch else "",
         _tokens(found.trained),
@@ -112,7 +113,7 @@ def _totals(plan: Plan) -> str:
     for stage in plan.todo:
         if stage.estimate.seconds is not None:
             seconds = seconds.plus(stage.estimate.seconds)
-        elif stage.stage.type not in ("merge", "data"):
+        elif stage.stage.samples or stage_type(stage.stage.type).trains:
             unknown.append(stage.stage.name)
     shape = model_shape(plan.recipe.model)
     device = device_for(shape) if shape else None

@@ -9,10 +9,23 @@ from typing import Any, ClassVar, Literal
 from data_tools.traces.thoughts import THINK_TAGS, behind_thought
 from light_r1.errors import DataError
 from light_r1.recipe.check.findings import Findings
-from light_r1.recipe.cost.estimate import Estimate, Work, _sample
+from light_r1.recipe.cost.estimate import Estimate, Work, add_sampling
 from light_r1.recipe.spec import EvaluateSpec, Recipe, SourceSpec, StageSpec
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateArgs:
+    """Overrides of the recipe's `evaluate` block for one `evaluate` stage; null leaves the block's value."""
+
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    k: list[int] | None = None
+    batch_size: int | None = None
 
 
 class EvaluateStage(Stage):
@@ -24,13 +37,14 @@ class EvaluateStage(Stage):
     makes: ClassVar[Kind] = "scores"
     output = "scores.json"
     args_class = "light_r1.stages.evaluate:EvaluateArgs"
-    options_class = "light_r1.stages.evaluate:EvaluateOptions"
     reads: ClassVar[tuple[Literal["model", "chat", "evaluate", "sampler"], ...]] = (
         "model",
         "chat",
         "evaluate",
         "sampler",
     )
+    data = "none"
+    models = (1, 1)
 
     def run(self, job: StageJob) -> StageResult:
         """Sample, judge and score each benchmark."""
@@ -68,6 +82,44 @@ class EvaluateStage(Stage):
             if isinstance(value, int | float)
         }
         return StageResult(metrics, RowCounts(len(samples), len(samples)), tokens)
+
+    def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
+        """Check that there are benchmarks, and that n serves the metrics and the temperature."""
+        block = findings.recipe.evaluate
+        if not spec.implicit and not (block and block.benchmarks):
+            findings.at(spec.name, "there is nothing to evaluate on", "an evaluate block with benchmarks")
+        if block is None:
+            return
+        prefix = "evaluate" if spec.implicit else f"{spec.name}.args"
+
+        def value(name: str) -> tuple[Any, str]:
+            own = spec.args.get(name)
+            return (own, f"{prefix}.{name}") if own is not None else (getattr(block, name), f"evaluate.{name}")
+
+        n, n_key = value("n")
+        ks, k_key = value("k")
+        temperature, _ = value("temperature")
+        for k in ks or ():
+            if k > n:
+                findings.at(k_key, f"pass@{k} needs {k} samples, n is {n}", f"k of at most {n}")
+        if temperature == 0 and n > 1:
+            findings.at(n_key, f"at temperature 0 all {n} samples are the same", "n: 1, or a temperature above 0")
+
+    def estimate(self, work: Work) -> Estimate:
+        """Estimate sampling: n completions a question, each as long as allowed."""
+        block = work.recipe.evaluate or EvaluateSpec()
+        given = {name: value for name, value in work.stage.args.items() if value is not None}
+        n, longest = given.get("n", block.n), given.get("max_tokens", block.max_tokens)
+        questions = work.rows.count
+        if questions is None:
+            return Estimate()
+        found = Estimate(rows=questions, sampled=questions.times(n * longest).at_most())
+        return add_sampling(work, found, longest)
+
+    def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
+        """Name the settings of sampling."""
+        batch = f" (now {recipe.evaluate.batch_size})" if recipe.evaluate else ""
+        return f"Lower batch_size{batch} or max_tokens, with which it samples."
 
 
 def evaluate_settings(recipe: Recipe, spec: StageSpec) -> EvaluateSpec:
@@ -151,52 +203,3 @@ def _check(name: str, source: SourceSpec, questions: Sequence[dict[str, Any]]) -
                 f"evaluate.benchmarks.{name} row {number}: no {' and no '.join(missing)}; "
                 f"the columns are {', '.join(sorted(row))}"
             )
-
-
-def _check_evaluate(stage: StageSpec, findings: Findings) -> None:
-    block = findings.recipe.evaluate
-    if block is None:
-        return
-    prefix = "evaluate" if stage.implicit else f"{stage.name}.args"
-
-    def value(name: str) -> tuple[Any, str]:
-        own = stage.args.get(name)
-        return (own, f"{prefix}.{name}") if own is not None else (getattr(block, name), f"evaluate.{name}")
-
-    n, n_key = value("n")
-    ks, k_key = value("k")
-    temperature, _ = value("temperature")
-    for k in ks or ():
-        if k > n:
-            findings.at(k_key, f"pass@{k} needs {k} samples, n is {n}", f"k of at most {n}")
-    if temperature == 0 and n > 1:
-        findings.at(n_key, f"at temperature 0 all {n} samples are the same", "n: 1, or a temperature above 0")
-
-
-def _evaluate(work: Work) -> Estimate:
-    block = work.recipe.evaluate or EvaluateSpec()
-    given = {name: value for name, value in work.stage.args.items() if value is not None}
-    n, longest = given.get("n", block.n), given.get("max_tokens", block.max_tokens)
-    questions = work.rows.count
-    if questions is None:
-        return Estimate()
-    found = Estimate(rows=questions, sampled=questions.times(n * longest).at_most())
-    return _sample(work, found, longest)
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateOptions:
-    """An `evaluate` stage has no keys of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateArgs:
-    """Overrides of the recipe's `evaluate` block for one `evaluate` stage; null leaves the block's value."""
-
-    n: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_tokens: int | None = None
-    k: list[int] | None = None
-    batch_size: int | None = None

@@ -13,6 +13,7 @@ from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.options.source import SourceError, assigned, find_definition, read_module, split_dotted
 from light_r1.recipe.options.table import Table, table
 from light_r1.recipe.spec import ModelSpec, StageSpec
+from light_r1.recipe.stage_block import stage_type
 from light_r1.recipe.typecheck import Faults, check_field
 from light_r1.recipe.yaml_lines import Node
 
@@ -48,7 +49,7 @@ def check_stage_model(stage: StageSpec, findings: Findings) -> None:
     own = findings.recipe.model
     if (model.name_or_path, model.attn_implementation) != (own.name_or_path, own.attn_implementation):
         check_model(model, key, findings)
-    trains = stage.type in ("sft", "dpo", "grpo")
+    trains = stage_type(stage.type).trains
     if model.quantization and model.quantization.get("load_in_4bit") and model.quantization.get("load_in_8bit"):
         findings.at(f"{key}.quantization", "load_in_4bit and load_in_8bit exclude each other")
     if trains and model.quantization and not model.lora:

@@ -23,7 +23,6 @@ from light_r1.recipe.cost.formulas import (
 from light_r1.recipe.cost.rows import Amount, RowsOf
 from light_r1.recipe.cost.shapes import ModelShape, model_shape
 from light_r1.recipe.spec import Recipe, StageSpec
-from light_r1.recipe.stage_block import stage_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Work:
         return None if self.stage.model.lora is None else int(self.stage.model.lora.get("r", 8))
 
 
-def _epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
+def epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
     """Count steps as transformers does: whole batches up per epoch, whole steps up per epoch."""
     args = work.args
     if args["max_steps"] > 0:
@@ -101,7 +100,7 @@ def _epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
     return Amount(math.ceil(epochs * per_epoch), rows.sign)
 
 
-def _length(work: Work) -> Amount | None:
+def mean_length(work: Work) -> Amount | None:
     """Mean tokens of a row: as measured, at most `max_length`; that bound if nothing is measured."""
     longest, measured = work.args["max_length"], work.rows.tokens
     if measured is None:
@@ -109,7 +108,8 @@ def _length(work: Work) -> Amount | None:
     return measured if longest is None or measured.value <= longest else Amount(longest, "≤")
 
 
-def _sample(work: Work, found: Estimate, length: float) -> Estimate:
+def add_sampling(work: Work, found: Estimate, length: float) -> Estimate:
+    """Add the time of sampling to what is known about tokens, for completions of this length."""
     shape = work.shape
     if shape is None or found.sampled is None:
         return found
@@ -118,7 +118,7 @@ def _sample(work: Work, found: Estimate, length: float) -> Estimate:
     return replace(found, seconds=_plus(found.seconds, Amount(seconds, found.sampled.sign)))
 
 
-def _train(work: Work, found: Estimate, length: Amount | None, *, sequences: int = 1) -> Estimate:
+def add_training(work: Work, found: Estimate, length: Amount | None, *, sequences: int = 1) -> Estimate:
     """Add time, memory and disk of training to what is known about steps and tokens."""
     shape, args = work.shape, work.args
     if shape is None:
@@ -128,7 +128,7 @@ def _train(work: Work, found: Estimate, length: Amount | None, *, sequences: int
         recompute, lora = args.recomputes, work.lora_rank is not None
         flops = training_flops(shape, found.trained.value, length.value, recompute=recompute, lora=lora)
         found = replace(found, seconds=_plus(found.seconds, Amount(flops / device.flops, _about(found.trained))))
-        found = _sample(work, found, length.value)
+        found = add_sampling(work, found, length.value)
     longest = args["max_length"] if args.has("max_length") else (length.value if length else None)
     if longest:
         memory = training_memory(
@@ -175,7 +175,8 @@ def _checkpoints_written(work: Work, found: Estimate) -> int:
     return math.ceil(steps.value / max(1, every))
 
 
-def _add_forward(work: Work, found: Estimate, tokens: float, length: float) -> Estimate:
+def add_forward(work: Work, found: Estimate, tokens: float, length: float) -> Estimate:
+    """Add the time of scoring tokens in rows of this length, without gradients."""
     shape = work.shape
     if shape is None:
         return found
@@ -189,8 +190,3 @@ def _about(amount: Amount) -> str:
 
 def _plus(one: Amount | None, other: Amount) -> Amount:
     return other if one is None else one.plus(other)
-
-
-def makes_rows(stage: StageSpec) -> bool:
-    """Whether a stage makes rows that later stages read."""
-    return stage_type(stage.type).makes == "rows"

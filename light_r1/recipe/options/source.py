@@ -8,7 +8,7 @@ from files and parsed with `ast`. Re-exports (`from .training_args import Traini
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -220,7 +220,7 @@ def class_attribute(dotted: str, name: str) -> Any:
     """Return the literal value of a class attribute, looked up along the base classes; None if unset.
 
     Raises:
-        SourceError: If `dotted` is not a class.
+        SourceError: If `dotted` is not a class, or the value is no literal.
     """
     pending: list[tuple[Module, Definition]] = [find_definition(*split_dotted(dotted))]
     while pending:
@@ -229,7 +229,27 @@ def class_attribute(dotted: str, name: str) -> Any:
             raise SourceError(f"{dotted} is not a class")
         expression = assigned(node.body, name)
         if expression is not None:
-            return ast.literal_eval(expression)
+            try:
+                return ast.literal_eval(expression)
+            except ValueError as error:
+                raise SourceError(f"{module.name}:{node.name}.{name} is not a literal") from error
+        pending = [*bases(module, node), *pending]
+    return None
+
+
+def nearest_base(dotted: str, known: Collection[str]) -> str | None:
+    """Return which of the `known` classes (`module:Class`) a class is, or derives from first; None if from none.
+
+    Raises:
+        SourceError: If `dotted` is not a class.
+    """
+    pending: list[tuple[Module, Definition]] = [find_definition(*split_dotted(dotted))]
+    while pending:
+        module, node = pending.pop(0)
+        if not isinstance(node, ast.ClassDef):
+            raise SourceError(f"{dotted} is not a class")
+        if (name := f"{module.name}:{node.name}") in known:
+            return name
         pending = [*bases(module, node), *pending]
     return None
 

@@ -69,7 +69,7 @@ class StagedGRPOTrainer(GRPOTrainer):
 
     Args:
         model: Model, or path of one, as in TRL.
-        reward_funcs: Reward functions, of `light_r1.rewards.verified` or your own, as in TRL.
+        reward_funcs: Reward functions: `accuracy` and others of `light_r1`, or your own, as in TRL.
         args: A `StagedGRPOConfig`; a default one if `None`.
         train_dataset: Rows with `problem` (rendered by `chat`) or `prompt` (a rendered prompt), and the columns that
             the rewards use, such as `answer`.
