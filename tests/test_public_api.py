@@ -62,7 +62,7 @@ SIGNATURES = {
     light_r1.run_recipe: "recipe, *, only, start, overrides",
     light_r1.merge_models: "models, out, *, method, base, weights, densities, scale, normalize, seed, shard_bytes",
     light_r1.build_pairs: "rows, chat, options",
-    data_tools.verify: "prediction, gold",
+    data_tools.verify: "prediction, gold, *, with_thought",
     data_tools.extract_answer: "solution, problem",
     data_tools.why_ungradable: "answer, problem",
     data_tools.fold: "rows, steps, *, on_dropped, on_error",
@@ -71,7 +71,7 @@ SIGNATURES = {
     data_tools.read_rows: "path, *, on_error, on_malformed",
     data_tools.write_rows: "path, rows",
     data_tools.per_row: "check, rows, **options",
-    data_tools.VerifierPool: "workers, deadline_s, start_method",
+    data_tools.VerifierPool: "workers, deadline_s, start_method, *, with_thought",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+from data_tools.traces.thoughts import THINK_TAGS, behind_thought
 from light_r1.errors import DataError
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.cost.estimate import Estimate, Work, add_sampling
@@ -63,7 +64,9 @@ class EvaluateStage(Stage):
             questions = source_rows(job.recipe, source, name)
             _check(name, source, questions)
             records = collector.collect(questions, settings.n, params, label=f"{job.spec.name} {name}")
-            scores[name] = score_benchmark(questions, records, settings.k or (1, settings.n))
+            scores[name] = score_benchmark(
+                questions, records, settings.k or (1, settings.n), job.recipe.chat.think_tokens
+            )
             samples += _samples(name, questions, records)
         if job.ranks.is_main:
             from data_tools.rows.files import write_rows
@@ -130,7 +133,10 @@ def evaluate_settings(recipe: Recipe, spec: StageSpec) -> EvaluateSpec:
 
 
 def score_benchmark(
-    questions: Sequence[dict[str, Any]], records: Sequence[Sequence[dict[str, Any]]], ks: Sequence[int]
+    questions: Sequence[dict[str, Any]],
+    records: Sequence[Sequence[dict[str, Any]]],
+    ks: Sequence[int],
+    think_tokens: Sequence[str] = THINK_TAGS,
 ) -> dict[str, Any]:
     """Score judged samples; adds `by_question`, the pass rate of each, for paired comparisons.
 
@@ -142,7 +148,7 @@ def score_benchmark(
         Question(
             id=group[0]["prompt_id"],
             right=[record["correct"] for record in group],
-            answers=[_answer(record["text"]) for record in group],
+            answers=[_answer(record["text"], think_tokens) for record in group],
             tokens=[record["n_tokens"] for record in group],
             finished=[record["finished"] for record in group],
         )
@@ -178,13 +184,12 @@ def _samples(
     return samples
 
 
-def _answer(text: str) -> str | None:
+def _answer(text: str, think_tokens: Sequence[str] = THINK_TAGS) -> str | None:
     from data_tools.answers.normalize import clean, squashed
     from data_tools.answers.verify import candidates
 
-    if "<think>" in text and "</think>" not in text:
-        return None
-    found = candidates(text.rpartition("</think>")[2])
+    behind = behind_thought(text, think_tokens)
+    found = candidates(behind) if behind is not None else []
     return squashed(clean(found[0])) if found else None
 
 

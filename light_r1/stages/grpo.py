@@ -66,7 +66,7 @@ class GRPOStage(Stage):
         dataset = as_dataset(rows, _columns(rows))
         trainer = StagedGRPOTrainer(
             policy.model,
-            [load_reward(**entry) for entry in entries],
+            [load_reward(**{"think_tokens": job.recipe.chat.think_tokens, **entry}) for entry in entries],
             args,
             dataset,
             processing_class=policy.tokenizer,

@@ -114,9 +114,6 @@ class SFTStage(Stage):
         return training_advice(spec, longest="max_length")
 
 
-_USUAL_TAGS = ("<think>", "</think>")
-
-
 def _no_assistant_last(row: Mapping[str, Any]) -> bool:
     messages = row.get("messages") or []
     return len(messages) < 2 or messages[-1]["role"] != "assistant"
@@ -152,8 +149,4 @@ def _check_thoughts(stage: StageSpec, sample: Sample, findings: Findings) -> Non
 
 def _thought_fault(row: Row, tags: tuple[str, ...]) -> str | None:
     solution = row.get("solution")
-    if not isinstance(solution, str):
-        return None
-    for own, usual in zip(tags, _USUAL_TAGS, strict=True):
-        solution = solution.replace(own, usual)
-    return split_think(solution).fault
+    return split_think(solution, tags).fault if isinstance(solution, str) else None

@@ -35,7 +35,7 @@ from trl import GRPOConfig, GRPOTrainer
 from light_r1.errors import DataError
 from light_r1.models.chat import ChatFormat
 from light_r1.rewards.guard import GuardedReward, stop_without_rewards
-from light_r1.rewards.verified import Reward
+from light_r1.rewards.text import Reward
 from light_r1.rollouts.judge import time_outs
 from light_r1.trainers.building import (
     Rows,

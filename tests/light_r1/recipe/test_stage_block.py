@@ -45,7 +45,8 @@ def test_a_stage_of_ones_own_is_read_without_import(tmp_path, monkeypatch):
 
 def test_a_reward_has_the_parameters_of_its_factory():
     assert "max_len" in reward_parameters("cosine").fields
-    assert reward_parameters("accuracy").fields == {}
+    assert "think_tokens" in reward_parameters("accuracy").fields
+    assert reward_parameters("light_r1.rewards.verified:accuracy").fields == {}
     assert set(reward_names()) >= {"accuracy", "format", "cosine"}
     with pytest.raises(SourceError):
         reward_parameters("nothing")
