@@ -13,7 +13,6 @@ from data_tools.answers.marks import (
     last_answer_phrase,
     last_boxed,
     last_maths,
-    last_number,
     maths_spans,
 )
 from data_tools.traces.thoughts import without_thinking
@@ -54,7 +53,6 @@ def test_thoughts_are_left_out_unless_nothing_follows():
 def test_formulas_and_numbers():
     assert [s.content for s in maths_spans("a $x$ b \\(y\\) c \\[z\\] $$w$$ $open")] == ["x", "y", "z", "w"]
     assert last_maths("no maths") is None
-    assert last_number("from 1,234.5 to -7").content == "-7"
 
 
 @given(st.text(alphabet="\\boxed{}$ ()[]12a.", max_size=80))
