@@ -25,6 +25,7 @@ from data_tools.maths.agreement import agree
 from data_tools.maths.budget import TooLarge, renew_budget
 from data_tools.maths.functions import Undefined, float_of
 from data_tools.maths.grammar import parse
+from data_tools.maths.number_words import CARDINALS
 from data_tools.maths.tokens import LatexError
 from data_tools.maths.units import units_agree
 from data_tools.maths.values import number
@@ -45,7 +46,6 @@ _BASED = re.compile(
     r"(?:\\text\s*\{)?((?=\w*\d)[0-9A-Za-z]+)\}?\s*_"
     r"\s*(?:\{\s*(?:\\text\s*\{)?\s*(\w+)\s*\}?\s*\}|(\w))\s*"
 )
-_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 _MIXED = re.compile(r"\d\s+\d+\s*/")
 _SMALL_WITH_COMMA = re.compile(r"-?0,\d\d")
 _WRAPPED = re.compile(r"\([^()]*\)")
@@ -190,7 +190,7 @@ def _based_integer(text: str) -> tuple[str, int] | None:
     if not match:
         return None
     name = match.group(2) or match.group(3)
-    base = int(name) if name.isdigit() and len(name) < 3 else _BASES.get(name.lower(), 0)
+    base = int(name) if name.isdigit() and len(name) < 3 else CARDINALS.get(name.lower(), 0)
     return (match.group(1).upper(), base) if 2 <= base <= 36 else None
 
 
