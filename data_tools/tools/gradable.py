@@ -41,11 +41,11 @@ def gradable(
     Args:
         rows: Problems with an answer; a list of answers is gradable if each is.
         max_chars: Longest answer kept.
-        allow_text: Keep answers that are a word or a name, such as "Tuesday", which are compared as texts.
+        allow_text: Keep answers that are a word or a name, such as "Tuesday", compared as texts; no sentences.
         allow_figures: Keep problems that speak of a figure which is not in the text.
 
     Drops:
-        no_answer: The answer is missing or empty.
+        no_answer: The answer is missing, empty, or a table's mark of a missing value such as nan.
         too_long: It is longer than max_chars.
         proof: The problem asks for a proof.
         needs_figure: The problem speaks of a figure that is not in its text.
