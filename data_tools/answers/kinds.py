@@ -137,11 +137,8 @@ def _same_expression(left: str, right: str) -> str:
             if reason:
                 return reason
     if failure and not compared:
-        if (
-            len(left) + len(right) <= _MAX_TEXT
-            and left.count("{") == left.count("}")
-            and _loose(left) == _loose(right)
-        ):
+        short = len(left) + len(right) <= _MAX_TEXT
+        if short and left.count("{") == left.count("}") and _loose(left) == _loose(right):
             return "same text"
         raise failure
     return ""
@@ -183,12 +180,11 @@ def _check_expression(cleaned: str) -> None:
             node = parse(reading).node
             if not symbols(node) and node.op in ("add", "mul", "pow", "root", "call"):
                 number(node)
-        except (LatexError, TooLarge) as error:
-            failure = error
+            return
         except Undefined:  # a list or a sign of both: compared part by part
             return
-        else:
-            return
+        except (LatexError, TooLarge) as error:
+            failure = error
     if failure:
         raise failure
 

@@ -147,18 +147,12 @@ def last_maths(text: str) -> Span | None:
     return spans[-1] if spans else None
 
 
-def answer_phrases(text: str) -> list[Span]:
-    """What stands behind "the answer is", "Answer:", "####", a line's "A:" and the like, in order.
-
-    The content runs to the end of the sentence or line, at most 2,000 characters; a sentence end inside a
-    maths span that opens the content does not count. Bold markers are taken off.
-    """
-    spans = (_phrase_at(text, match) for match in _PHRASE.finditer(text))
-    return [span for span in spans if span.content]
-
-
 def last_answer_phrase(text: str) -> Span | None:
-    """The last of `answer_phrases`; looks at the last 20 openings only."""
+    """What stands behind the last "the answer is", "Answer:", "####", a line's "A:" and the like.
+
+    The content runs to the end of the sentence or line, at most 2,000 characters; a sentence end inside a maths span
+    that opens the content does not count. Bold markers are taken off. Only the last 20 openings are tried.
+    """
     lowered = text.lower()
     if not any(mark in lowered for mark in _PHRASE_MARKS):  # most texts have none, and the pattern is slow
         return None

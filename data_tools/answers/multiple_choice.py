@@ -32,7 +32,7 @@ _ARROW = re.compile(
 )
 _NUMBER_LABEL = re.compile(rf"^{_WRAP}\{{\s*\(?\s*(?P<number>\d+)\s*\)?\s*\}}$|^\(\s*(?P<bare>\d+)\s*\)$")
 _NO_OPTION = 400
-_LABELLED = re.compile(r"\(\s*([A-J])\s*\)\s*\S")
+_LABELLED = re.compile(r"\A\(\s*([A-J])\s*\)\s*\S")
 _NAMED = re.compile(r"\(\s*([A-J])\s*\)|(?<![A-Za-z\\])([A-J])\s*(?:[).:]|\s[A-Za-z]{2,})")
 _STATED = re.compile(
     r"\(\s*([A-J])\s*\)|(?:[Oo]ption|[Cc]hoice|[Aa]nswer)(?: is)?[:\s]*\**\s*([A-J])(?![A-Za-z])|^\**([A-J])[).]"
@@ -99,20 +99,20 @@ def is_option(answer: str) -> bool:
 
 def gold_option(answer: str) -> Option | None:
     """Return the option that a gold answer is, or is labelled with: `C`, `(C) 195`."""
-    letter = option_letter(answer)
-    if letter and letter.isupper():
-        return Option(letter, alone=True)
-    match = _LABELLED.match(answer)
-    return Option(match[1], alone=False) if match else None
+    return _option(answer, _LABELLED)
 
 
 def named_option(answer: str) -> Option | None:
     """Return the first option that an answer names: `C`, `(C) 195`, `C because ...`."""
+    return _option(answer, _NAMED)
+
+
+def _option(answer: str, pattern: re.Pattern[str]) -> Option | None:
     letter = option_letter(answer)
     if letter and letter.isupper():
         return Option(letter, alone=True)
-    match = _NAMED.search(answer)
-    return Option(match[1] or match[2], alone=False) if match else None
+    match = pattern.search(answer)
+    return Option(match[match.lastindex or 0], alone=False) if match else None
 
 
 def same_option(answer: Option, gold: Option) -> str | None:
