@@ -22,11 +22,13 @@ class Clock(NamedTuple):
         hour: 0 to 24.
         rest: Minutes and seconds.
         half: "a" before noon, "p" after it, empty where it is not said.
+        parts: Minutes and seconds as written.
     """
 
     hour: int
     rest: tuple[int, int]
     half: str
+    parts: tuple[str, ...]
 
     @property
     def of_day(self) -> int:
@@ -49,7 +51,7 @@ def read_clock(text: str) -> Clock | None:
         return None
     if word == ["night"] and (hour == 12 or hour < 5):  # two at night
         half = "a"
-    return Clock(hour, (minute, second), half)
+    return Clock(hour, (minute, second), half, tuple(part for part in (match["minute"], match["second"]) if part))
 
 
 def clocks_agree(left: Clock, right: Clock) -> bool:
@@ -62,3 +64,14 @@ def clocks_agree(left: Clock, right: Clock) -> bool:
         said, other = (left, right) if left.half else (right, left)
         return other.hour in (said.hour, said.of_day)
     return left.hour == right.hour
+
+
+def same_time(left: Clock, right: Clock) -> str | None:
+    """Return the reason why two times agree, an empty text if they differ, None where neither is sure to be a time.
+
+    `4:15` may be a ratio and `5` a number; a ratio has no zero in front, as `4:05` has.
+    """
+    padded = left.parts and right.parts and any(part[0] == "0" for part in left.parts + right.parts)
+    if not (left.half or right.half or padded):
+        return None
+    return "same time" if clocks_agree(left, right) else ""

@@ -1,4 +1,4 @@
-r"""Where the final answer sits in a text: boxes, answer sentences, maths spans, numbers.
+r"""Where the final answer sits in a text: boxes, answer sentences, maths spans.
 
 Primitives only, shared by `verify` (a light look at a model output) and `extract` (the full route for worked
 solutions). Every function is one linear pass over the text and never raises on malformed input: an unbalanced
@@ -11,7 +11,6 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-_BOX_NAMES = ("\\boxed", "\\fbox", "\\framebox")
 _BOX = re.compile(r"\\{1,2}(?:boxed|fbox|framebox)(?![A-Za-z])")
 _BOX_OPTION = re.compile(r"\s*(?:\[[^\]\n]{0,20}\]\s*)*")
 _BRACE = re.compile(r"\\[{}\\]|[{}]")
@@ -35,10 +34,6 @@ _MAX_PHRASE = 2000
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|。|\n")
 _OPENING_MATHS = re.compile(r"\$\$?|\\\(|\\\[")
 _MATHS_DELIMITER = re.compile(r"\\[\\$]|\$\$|\$|\\[()\[\]]")
-_NUMBER = re.compile(
-    r"(?<![\d.,])(?:(?<![\w)\]}])[-−])?"
-    r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:/\d+(?!\d*\.\d))?"
-)
 _CLOSING = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 
 
@@ -152,18 +147,12 @@ def last_maths(text: str) -> Span | None:
     return spans[-1] if spans else None
 
 
-def answer_phrases(text: str) -> list[Span]:
-    """What stands behind "the answer is", "Answer:", "####", a line's "A:" and the like, in order.
-
-    The content runs to the end of the sentence or line, at most 2,000 characters; a sentence end inside a
-    maths span that opens the content does not count. Bold markers are taken off.
-    """
-    spans = (_phrase_at(text, match) for match in _PHRASE.finditer(text))
-    return [span for span in spans if span.content]
-
-
 def last_answer_phrase(text: str) -> Span | None:
-    """The last of `answer_phrases`; looks at the last 20 openings only."""
+    """What stands behind the last "the answer is", "Answer:", "####", a line's "A:" and the like.
+
+    The content runs to the end of the sentence or line, at most 2,000 characters; a sentence end inside a maths span
+    that opens the content does not count. Bold markers are taken off. Only the last 20 openings are tried.
+    """
     lowered = text.lower()
     if not any(mark in lowered for mark in _PHRASE_MARKS):  # most texts have none, and the pattern is slow
         return None
@@ -191,9 +180,3 @@ def _phrase_end(text: str, at: int, limit: int) -> int:
             at = end + len(closing)
     stop = _SENTENCE_END.search(text, at, limit)
     return stop.start() if stop else limit
-
-
-def last_number(text: str) -> Span | None:
-    """The last number in the text: `1,234.5`, `-7`, `3/4`, `.5`."""
-    numbers = deque(_NUMBER.finditer(text), maxlen=1)
-    return Span(numbers[0].group(), numbers[0].start(), numbers[0].end()) if numbers else None

@@ -77,11 +77,13 @@ class Number:
         digits: Significant digits of a decimal literal with a fractional part or an exponent; 0 for an
             integer or a fraction, which are exact.
         unit: The value of one unit in the last place of a decimal literal; 0 otherwise.
+        grouped: Whether commas part its thousands.
     """
 
     value: Fraction
     digits: int = 0
     unit: Fraction = Fraction(0)
+    grouped: bool = False
 
 
 def clean(text: str) -> str:
@@ -135,7 +137,7 @@ def _read_decimal(text: str) -> Number | None:
     if match is None:
         return None
     sign, whole, places, exponent, bare_exponent = match.groups()
-    whole = whole.replace(",", "")
+    grouped, whole = "," in whole, whole.replace(",", "")
     places = places or ""
     if not whole and not places:
         return None
@@ -144,7 +146,7 @@ def _read_decimal(text: str) -> Number | None:
     value = int(sign + whole + places) * scale
     has_digits = bool(places) or exponent is not None or bare_exponent is not None
     digits = len((whole + places).lstrip("0")) if has_digits else 0
-    return Number(value, digits, scale if digits else Fraction(0))
+    return Number(value, digits, scale if digits else Fraction(0), grouped)
 
 
 def _read_fraction(text: str) -> Number | None:

@@ -3,9 +3,8 @@ r"""Answers said in words, as the maths they say: `negative forty-two`, `two thi
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
-from data_tools.maths.number_words import CARDINAL_WORDS, read_number_words
+from data_tools.maths.number_words import CARDINALS, PARTS, SCALES, whole_number
 
 NO_VALUE = "does not exist"
 """What is said of a limit, or of a value, that does not exist: compared as these words."""
@@ -26,21 +25,9 @@ _SET_NAMES = (
     ),
     (re.compile(r"dne|d\.n\.e|(?:the )?(?:limit )?does not exist"), NO_VALUE),
 )
-_PARTS = {
-    word: value
-    for value, words in {2: "half halves", 3: "third thirds", 4: "quarter quarters fourth fourths", 5: "fifth fifths",
-                         6: "sixth sixths", 7: "seventh sevenths", 8: "eighth eighths", 9: "ninth ninths",
-                         10: "tenth tenths"}.items()
-    for word in words.split()
-}  # fmt: skip
 _WORDS = re.compile(r"[a-z]+(?:(?:\s*-\s*|\s+)[a-z]+)*")
 _TOKEN = re.compile(r"[a-z]+|-")
 _LONGEST = 100
-
-
-class _Token(NamedTuple):
-    text: str
-    kind: str
 
 
 def spoken(cleaned: str) -> str:
@@ -62,9 +49,9 @@ def _number(low: str) -> str:
     words = _TOKEN.findall(low)
     sign = "-" if words[0] in ("minus", "negative") else ""
     words = words[1:] if sign else words
-    if not all(word in CARDINAL_WORDS or word in _PARTS or word in ("a", "and", "-") for word in words):
+    if not all(word in CARDINALS or word in SCALES or word in PARTS or word in ("a", "and", "-") for word in words):
         return ""
-    below = _PARTS.get(words[-1]) if words else None
+    below = PARTS.get(words[-1]) if words else None
     if not below:
         return sign + whole if (whole := _whole(words)) else ""
     above = words[: -2 if words[-2:-1] == ["-"] else -1]
@@ -77,5 +64,5 @@ def _number(low: str) -> str:
 
 def _whole(words: list[str]) -> str:
     """Return the digits of a whole number in words; an empty text where they are none."""
-    found = read_number_words([_Token(word, "word" if word.isalpha() else "sign") for word in words], _Token)
-    return found[0].text if len(found) == 1 and found[0].kind == "number" else ""
+    value = whole_number(" ".join(words))
+    return "" if value is None else str(value)

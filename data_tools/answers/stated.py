@@ -11,7 +11,8 @@ from collections import deque
 from dataclasses import replace
 
 from data_tools.answers.marks import final_boxes, last_answer_phrase, last_maths, maths_spans
-from data_tools.maths.tokens import FUNCTIONS, NUMBER_WORDS, SCALES
+from data_tools.maths.number_words import CARDINALS, SCALES
+from data_tools.maths.tokens import FUNCTIONS
 from data_tools.maths.units import UNIT_WORDS
 
 MAX_CHARS = 20_000
@@ -20,7 +21,7 @@ _BARE = 300
 _NEAR_END = 2_500
 _WORD = re.compile(r"\\[A-Za-z]+(?:\s*\{[A-Za-z ]*\})?|[^\W\d_]+")
 _KNOWN_WORDS = (
-    frozenset(FUNCTIONS) | frozenset(NUMBER_WORDS) | frozenset(SCALES) | UNIT_WORDS
+    frozenset(FUNCTIONS) | frozenset(CARDINALS) | frozenset(SCALES) | UNIT_WORDS
     | frozenset(("and", "or", "pi", "sqrt", "infinity", "times", "choose", "in", "mod"))
 )  # fmt: skip
 _SHORT_WORDS = frozenset(("is", "the", "of", "to", "so", "we", "are", "has", "for", "not", "but", "was", "it", "by"))

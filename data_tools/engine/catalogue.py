@@ -111,11 +111,6 @@ def option_table(tool: str) -> Mapping[str, Option]:
     return tool_doc(tool).options
 
 
-def tool_options(function: Callable[..., Any]) -> Mapping[str, Option]:
-    """Return the options of an imported tool function."""
-    return option_table(f"{function.__module__}:{function.__name__}")
-
-
 def option_faults(tool: str, options: Mapping[str, Any]) -> list[str]:
     """List what is wrong with a tool's options, one sentence each; empty if nothing is."""
     table = option_table(tool)

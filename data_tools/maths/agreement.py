@@ -18,7 +18,6 @@ from data_tools.maths.values import Evaluation, Value, close, float_of, number, 
 
 MAX_UNORDERED = 40
 """Items of a list that are not literally in the other one, up to which all pairs are tried."""
-_FLIPPED = {"<": ">", "<=": ">=", "=": "=", "!=": "!="}
 _MANY = frozenset(("list", "set", "tuple", "row"))
 _SETS = frozenset(("cup", "cap", "setminus"))
 

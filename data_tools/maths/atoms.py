@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from data_tools.maths.nodes import MINUS_ONE, ONE, Node, by_rule, literal, negate, power, product_of
-from data_tools.maths.tokens import FUNCTIONS, NUMBER_WORDS, LatexError, Token
+from data_tools.maths.number_words import CARDINALS
+from data_tools.maths.tokens import FUNCTIONS, LatexError, Token
 
 _HALVES = {"(": ")", "[": "]", "lbrace": "rbrace", "langle": "rangle"}
 _FLOORS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
@@ -190,8 +191,8 @@ class Atoms:
         words = []
         while self.peek.kind in ("text", "sym") or self.at_any(frozenset(("and", "or", "in"))):
             words.append(self.next().value.lower())
-        if len(words) == 1 and words[0] in NUMBER_WORDS:
-            return Node("num", (NUMBER_WORDS[words[0]],))
+        if len(words) == 1 and words[0] in CARDINALS:
+            return Node("num", (CARDINALS[words[0]],))
         return Node("text", (" ".join(words),))
 
     def _bracket(self) -> Node:

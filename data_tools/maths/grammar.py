@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from data_tools.maths.atoms import Atoms
 from data_tools.maths.nodes import MINUS_ONE, Node, negate, power, product_of
-from data_tools.maths.tokens import SCALES, LatexError, tokenize
+from data_tools.maths.number_words import SCALES
+from data_tools.maths.tokens import LatexError, tokenize
 from data_tools.maths.units import UNIT_LETTERS, UNITS
 
 MAX_DEPTH = 40

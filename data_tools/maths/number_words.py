@@ -1,9 +1,10 @@
-"""Numbers written as words: `twenty-five`, `two hundred`, `third`."""
+"""Numbers written as words: `twenty-five`, `two hundred`, `third`. The one table of such words."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 _UNIT_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -14,10 +15,33 @@ _ORDINAL_WORDS = "first second third fourth fifth sixth seventh eighth ninth ten
 _UNITS = {word: value for value, word in enumerate(_UNIT_WORDS.split())}
 _TENS = {word: 10 * value for value, word in enumerate(_TEN_WORDS.split(), start=2)}
 _ORDINALS = {word: value for value, word in enumerate(_ORDINAL_WORDS.split(), start=1)}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
-CARDINAL_WORDS = frozenset((*_UNITS, *_TENS, *_SCALES))
-"""The words that whole numbers are made of."""
+CARDINALS = _UNITS | _TENS
+"""Single words to the whole number that each is: `zero` to `nineteen`, then the tens to `ninety`."""
+SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+"""Words that multiply the number before them."""
+PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
+    f"{word}{plural}": value for word, value in _ORDINALS.items() if 3 <= value <= 10 for plural in ("", "s")
+}
+"""Words for one of so many equal parts: `half`, `third`, `fifths`."""
 _SUFFIXES = ("st", "nd", "rd", "th")
+_DIGITS, _SMALL, _ROUND, _SCALE = ("|".join(words) for words in (list(_UNITS)[1:10], _UNITS, _TENS, SCALES))
+_BELOW_100 = rf"(?:(?:{_ROUND})(?:[-\s]+(?:{_DIGITS}))?|{_SMALL})"
+_AFTER = rf"[-\s]+{_BELOW_100}\b|\s+and\s+{_BELOW_100}\b(?!\s+(?:{_SCALE})\b)"
+WHOLE_NUMBER = rf"{_BELOW_100}\b(?:\s+(?:{_SCALE})\b(?:{_AFTER})?)*"
+"""Pattern of a number in words inside a text, lower case; `whole_number` gives its value."""
+_TOKEN = re.compile(r"[a-z]+|-")
+
+
+class _Token(NamedTuple):
+    text: str
+    kind: str
+
+
+def whole_number(words: str) -> int | None:
+    """Return the whole number that a text in lower case says, and nothing besides: `two hundred and five`."""
+    tokens = [_Token(text, "word" if text.isalpha() else "sign") for text in _TOKEN.findall(words)]
+    value, length = _cardinal(tokens, 0)
+    return value if tokens and length == len(tokens) else None
 
 
 def read_number_words(tokens: list[Any], make: Callable[[str, Any], Any]) -> list[Any]:
@@ -53,7 +77,7 @@ def read_number_words(tokens: list[Any], make: Callable[[str, Any], Any]) -> lis
 def _is_end_of_number(behind: list[Any]) -> bool:
     """Whether `and` ties to what follows, as in `two hundred and five`; not in `one hundred and two hundred`."""
     texts = [token.text for token in behind]
-    return bool(texts) and (texts[0] in _UNITS or texts[0] in _TENS) and not (len(texts) > 1 and texts[1] in _SCALES)
+    return bool(texts) and (texts[0] in _UNITS or texts[0] in _TENS) and not (len(texts) > 1 and texts[1] in SCALES)
 
 
 def _cardinal(tokens: list[Any], start: int) -> tuple[int, int]:
@@ -78,8 +102,8 @@ def _cardinal(tokens: list[Any], start: int) -> tuple[int, int]:
         elif word in _TENS and (not length or last >= 100):
             last = _TENS[word]
             current += last
-        elif word in _SCALES and current and last < _SCALES[word]:
-            last = _SCALES[word]
+        elif word in SCALES and current and last < SCALES[word]:
+            last = SCALES[word]
             if last == 100:
                 current *= 100
             else:

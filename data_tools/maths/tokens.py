@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
+from data_tools.maths.number_words import CARDINALS
 from data_tools.maths.units import UNIT_LETTERS, UNIT_WORDS
 
 MAX_TOKENS = 1_500
@@ -86,14 +87,6 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z]+)|(?P<op><=|>=|==|!=|/=|\*\*|->|=>|:=|[^\s\w]|_)",
     re.DOTALL,
 )
-_NUMBER_NAMES = _words(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-    " seventeen eighteen nineteen twenty"
-)
-NUMBER_WORDS = {word: value for value, word in enumerate(_NUMBER_NAMES)}
-"""Number words to their values, zero to twenty."""
-SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-"""Words that multiply the number before them."""
 
 
 def tokenize(cleaned: str) -> list[Token]:
@@ -216,7 +209,7 @@ def _read_word(word: str, spaced: bool, tokens: list[Token]) -> None:
     elif len(word) > 3 and (name := _function_prefix(word)):
         tokens.append(Token("cmd", FUNCTIONS[name]))
         _read_word(word[len(name) :], False, tokens)
-    elif len(word) > 3 or word.lower() in NUMBER_WORDS or behind_text:
+    elif len(word) > 3 or word.lower() in CARDINALS or behind_text:
         tokens.append(Token("text", word, spaced))
     else:
         tokens.extend(Token("sym", char, spaced and not at) for at, char in enumerate(word))

@@ -135,15 +135,6 @@ class RolloutStore:
         if self.path.exists():
             yield from read_rollouts(self.path, model=model, sampler=sampler)
 
-    def by_prompt(self, *, model: str | None = None, sampler: str | None = None) -> dict[str, list[Row]]:
-        """Return the rollouts of each prompt, in order of their sample index."""
-        groups: dict[str, list[Row]] = {}
-        for record in self.read(model=model, sampler=sampler):
-            groups.setdefault(record["prompt_id"], []).append(record)
-        for records in groups.values():
-            records.sort(key=lambda record: int(record["sample_index"]))
-        return groups
-
     def _cut_torn_tail(self) -> int:
         """Make the file end with a whole line; return the number of bytes cut off."""
         if not self.path.exists():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from data_tools.maths.number_words import SCALES, WHOLE_NUMBER, whole_number
 from data_tools.solutions.equations import Equation, equations
 from data_tools.solutions.sentences import MASK, Sentence, masked, maths_key, split_sentences
 
@@ -27,7 +28,7 @@ _SPEAKS = re.compile(
 _ITEM = re.compile(
     r"\x01"
     r"|(?<![\w.,/\\^_-])(?:(?<!\d )[-−]\s?)?\d+(?:,\d{3})*(?:\.\d+)?(?:\s?/\s?\d+)?(?![\w^_]|-[a-zA-Z]|\.\d)"
-    r"|\b(?:zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b",
+    rf"|\b(?!one\b(?!\s+(?:{'|'.join(SCALES)})\b)){WHOLE_NUMBER}",  # "one" alone is mostly a pronoun
     re.IGNORECASE,
 )
 _LABEL = re.compile(
@@ -35,8 +36,6 @@ _LABEL = re.compile(
     r"section|page|table|chapter|no\.?|positions?|way)\s*\(?$",
     re.IGNORECASE,
 )
-_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-NUMBER_WORDS = {word: str(value) for value, word in enumerate(_WORDS)}
 _TIE = re.compile(r"\s*(?:,|;)?\s*(?:and|or|,|;)?\s*(?:also|perhaps|else)?\s*", re.IGNORECASE)
 _SET = re.compile(r"(?:\\left)?\\\{(?P<inner>[^{}|:]+)(?:\\right)?\\\}")
 _BARE_LETTER = re.compile(r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?'*")
@@ -120,11 +119,14 @@ def _items(text: str, spans: list[str]) -> Iterator[Item]:
             found += _from_maths(spans[number], match.start())
             number += 1
         elif not _LABEL.search(text, max(0, match.start() - 14), match.start()):
-            word = match.group()
-            answer = NUMBER_WORDS.get(word.lower()) or word.replace("−", "-").replace(" ", "")
-            found.append(Item(answer, "number", None, match.start(), match.end()))
+            found.append(Item(_digits(match.group()), "number", None, match.start(), match.end()))
     yield from found
     yield from _lists(text, found)
+
+
+def _digits(number: str) -> str:
+    value = whole_number(number.lower())
+    return number.replace("−", "-").replace(" ", "") if value is None else str(value)
 
 
 def _from_maths(span: str, start: int) -> list[Item]:

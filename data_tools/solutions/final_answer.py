@@ -180,7 +180,7 @@ def _from_label(body: str) -> Extraction | None:
     content = found[-1]["answer"].strip().strip("*").strip()
     letter = option_letter(re.sub(r"^option\s+|\)+$", "", content, flags=re.IGNORECASE)) if len(content) < 12 else None
     if letter:
-        return Extraction(letter, "label", 0.97)
+        return Extraction(letter.upper(), "label", 0.97)
     if not content or content[0] in ",.;" or len(content) > 120:
         return None
     return Extraction(_value_in(content), "label", 0.95)
@@ -201,7 +201,7 @@ def _from_option(body: str) -> Extraction | None:
     """An option letter: the whole text, the last line, or "the answer is C"."""
     letter = option_letter(body.strip("* \n"))
     if letter:
-        return Extraction(letter, "option", 0.95)
+        return Extraction(letter.upper(), "option", 0.95)
     tail = body[-300:]
     for pattern in (_OPTION, _CHOICE_LAST):
         said = [letter for match in pattern.finditer(tail) for letter in match.groups() if letter]
@@ -233,8 +233,8 @@ def _is_text(value: str) -> bool:
 def _finished(answer: str, method: str, choices: dict[str, str]) -> str:
     """An answer found by its mark, as it is handed out: letters as values, `x = 4` as `4`, `042` as `42`."""
     letter = option_letter(answer)
-    if letter and (letter in answer or method != "box"):
-        return choices.get(letter, letter)
+    if letter and (letter.isupper() or method != "box"):
+        return choices.get(letter.upper(), letter.upper())
     answer = tidy(answer.strip().strip("$").replace(",\\!", ",")).rstrip(" .,;")
     if _ZEROS.fullmatch(answer):
         return answer.lstrip("0") or "0"

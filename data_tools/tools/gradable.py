@@ -41,11 +41,11 @@ def gradable(
     Args:
         rows: Problems with an answer; a list of answers is gradable if each is.
         max_chars: Longest answer kept.
-        allow_text: Keep answers that are a word or a name, such as "Tuesday", which are compared as texts.
+        allow_text: Keep answers that are a word or a name, such as "Tuesday", compared as texts; no sentences.
         allow_figures: Keep problems that speak of a figure which is not in the text.
 
     Drops:
-        no_answer: The answer is missing or empty.
+        no_answer: The answer is missing, empty, or a table's mark of a missing value such as nan.
         too_long: It is longer than max_chars.
         proof: The problem asks for a proof.
         needs_figure: The problem speaks of a figure that is not in its text.
@@ -60,20 +60,17 @@ def gradable(
 def check_gradable(row: Row, *, max_chars: int, allow_text: bool, allow_figures: bool) -> Row | Dropped:
     """Keep or drop one row; see `gradable`."""
     problem = text(row, "problem")
-    answers = _answers(row)
-    if not answers or not all(answer.strip() for answer in answers):
-        return Dropped(row, "no_answer")
-    if any(len(answer) > max_chars for answer in answers):
-        return Dropped(row, "too_long", max(map(len, answers)))
+    longest = max(map(len, _texts(row.get("answer"))), default=0)
+    why = why_ungradable(row.get("answer"), problem, allow_text=allow_text) if longest <= max_chars else None
+    if why and why.reason == "no_answer":
+        return Dropped(row, why.reason)
+    if longest > max_chars:
+        return Dropped(row, "too_long", longest)
     if read_question(problem).proof == "only":
         return Dropped(row, "proof")
     if not allow_figures and needs_figure(problem):
         return Dropped(row, "needs_figure")
-    for answer in answers:
-        reason, detail = why_ungradable(answer, problem)
-        if reason and not (allow_text and reason == "free_text"):
-            return Dropped(row, reason, detail)
-    return row
+    return Dropped(row, why.reason, why.detail) if why else row
 
 
 def needs_figure(problem: str) -> bool:
@@ -81,8 +78,5 @@ def needs_figure(problem: str) -> bool:
     return bool(_FIGURE.search(problem)) and not _PICTURE_IN_TEXT.search(problem)
 
 
-def _answers(row: Row) -> list[str]:
-    value = row.get("answer")
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return [] if value is None else [str(value)]
+def _texts(answer: object) -> list[str]:
+    return [str(item).strip() for item in (answer if isinstance(answer, list) else [answer])]

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from data_tools.answers.gradable import why_ungradable
 from data_tools.errors import DataToolsError
 from data_tools.rows.columns import to_canonical
 from data_tools.rows.files import read_rows
 from data_tools.rows.row import Row
 from light_r1.errors import DataError, LightR1Error, did_you_mean
-from light_r1.recipe.check.answers import answer_fault
 from light_r1.recipe.check.findings import Findings, failure_text
 from light_r1.recipe.options.source import call_by_name
 from light_r1.recipe.spec import SourceSpec
@@ -167,7 +167,8 @@ def report_first(sample: Sample, what: str, is_fault: Any, findings: Findings) -
 
 def check_answers(sample: Sample, findings: Findings) -> None:
     """Check that gold answers are something the verifier can compare with."""
-    faults = {place: answer_fault(row.get("answer")) for place, row in sample.rows}
+    reasons = {place: why_ungradable(row.get("answer"), allow_text=True) for place, row in sample.rows}
+    faults = {place: reason and reason.sentence for place, reason in reasons.items()}
     faulty = [place for place, fault in faults.items() if fault]
     if not faulty or (sample.mended and len(faulty) < len(faults)):
         return

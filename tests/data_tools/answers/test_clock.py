@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.answers.clock import clocks_agree, read_clock
+from data_tools.answers.clock import clocks_agree, read_clock, same_time
 
 
 def written(minutes, form):
@@ -52,3 +52,17 @@ def test_a_time_that_does_not_say_its_half_fits_both():
     assert clocks_agree(read_clock("3:30"), read_clock("3:30 PM"))
     assert clocks_agree(read_clock("3:30"), read_clock("3:30 AM"))
     assert clocks_agree(read_clock("3"), read_clock("3 PM"))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "reason"),
+    [
+        ("4:15", "4:15", None),
+        ("5", "5", None),
+        ("4:05", "4:05", "same time"),
+        ("4:05", "4:15", ""),
+        ("5", "5 pm", "same time"),
+    ],
+)
+def test_a_ratio_or_a_number_is_no_time_unless_one_side_says_so(left, right, reason):
+    assert same_time(read_clock(left), read_clock(right)) == reason

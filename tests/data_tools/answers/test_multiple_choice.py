@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from data_tools.answers.multiple_choice import option_letter, read_choices, without_label
+from data_tools.answers.multiple_choice import (
+    gold_option,
+    is_option,
+    last_option,
+    named_option,
+    option_letter,
+    read_choices,
+    same_option,
+    without_label,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +41,31 @@ def test_letters_that_are_no_options_are_left_alone(problem):
 
 @pytest.mark.parametrize("text", ["C", "(C)", "c.", r"\textbf{(C)}", r"\text{(C)},", "$C$", r"\mathrm{C}", "**"])
 def test_a_letter_is_told_from_a_value(text):
-    assert option_letter(text) == (None if text == "**" else "C")
+    assert option_letter(text) == (None if text == "**" else "c" if text == "c." else "C")
+    assert is_option(text) == ("C" in text)
     assert option_letter(f"{text}5") is None
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold", "reason"),
+    [
+        ("(C) 195", "C", "same choice"),
+        ("B because it is even", "{(C)}", ""),
+        ("C", "(C) 195", "same choice"),
+        ("(B) 195", "(C) 195", None),
+    ],
+)
+def test_options_agree_by_their_letter_where_one_side_is_nothing_else(prediction, gold, reason):
+    assert same_option(named_option(prediction), gold_option(gold)) == reason
+
+
+def test_a_value_names_no_option():
+    assert named_option("195") is gold_option("x^2") is gold_option("c") is None
+
+
+def test_the_option_that_an_output_ends_with():
+    assert last_option("First (A), but then the answer is (B), so option C") == "C"
+    assert last_option("x=(A)") == last_option("so the option is \\boxed{C}") == ""
 
 
 @pytest.mark.parametrize(

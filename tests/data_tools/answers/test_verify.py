@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data_tools.answers.verify import gold_answer, verify
+from data_tools.answers.verify import gold_answers, verify
 from tests.shared import ROOT, shared_file
 
 RIGHT = [
@@ -190,7 +190,7 @@ def test_each_of_several_golds_is_right():
 
 
 def test_gold_answer_takes_the_box_off():
-    assert gold_answer("so \\boxed{12}.") == "12"
+    assert gold_answers("so \\boxed{12}.") == ("12",)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.engine.catalogue import check_options, option_faults, option_table, tool_doc, tool_options
+from data_tools.engine.catalogue import check_options, option_faults, option_table, tool_doc
 from data_tools.engine.option_values import parse_text
 from data_tools.errors import DataToolsError
-from tests.data_tools import sample_tools
 
 SHORT = "tests.data_tools.sample_tools:keep_short"
 EVERY = "tests.data_tools.sample_tools:every_type"
@@ -26,7 +25,6 @@ def test_docstring_and_signature_are_read():
     assert tool_doc("tests.data_tools.sample_tools:keep_first_of_each").needs == {
         "problem": "Compared letter by letter."
     }
-    assert tool_options(sample_tools.keep_short) == doc.options
 
 
 def test_reading_imports_nothing():

@@ -1,6 +1,10 @@
-import pytest
+import re
 
-from data_tools.maths.number_words import read_number_words
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_tools.maths.number_words import CARDINALS, WHOLE_NUMBER, read_number_words, whole_number
 from data_tools.problems.signature import Token
 
 
@@ -33,3 +37,25 @@ def read(text):
 )
 def test_number_words(words, expected):
     assert read(words) == expected
+
+
+def said(number):
+    """Say a whole number below a trillion, the textbook way."""
+    names = {value: word for word, value in CARDINALS.items()}
+    for scale, word in ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred")):
+        if number >= scale:
+            return f"{said(number // scale)} {word}" + (f" {said(number % scale)}" if number % scale else "")
+    if number in names:
+        return names[number]
+    return f"{names[number - number % 10]}-{names[number % 10]}"
+
+
+@given(st.integers(0, 10**12 - 1))
+def test_a_number_in_words_is_read_whole_and_found_in_a_text(number):
+    assert whole_number(said(number)) == number
+    assert re.search(WHOLE_NUMBER, f"the {said(number)} balls").group() == said(number)
+
+
+@pytest.mark.parametrize("text", ["", "-", "and", "hundred", "two three", "two balls", "second"])
+def test_what_is_no_number_in_words(text):
+    assert whole_number(text) is None

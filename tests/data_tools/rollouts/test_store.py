@@ -29,13 +29,6 @@ def test_nothing_is_stored_twice(tmp_path):
     assert again.done() == {("a", 0), ("a", 1)} and again.done(model="m") == {("a", 0)}
 
 
-def test_samples_of_a_prompt_come_in_order_of_their_index(tmp_path):
-    store = RolloutStore(tmp_path / "r.jsonl")
-    store.append([sample("a", 2), sample("b", 0), sample("a", 0), sample("a", 1, sampler="other")])
-    assert [r["sample_index"] for r in store.by_prompt()["a"]] == [0, 1, 2]
-    assert [r["sample_index"] for r in store.by_prompt(sampler="other")["a"]] == [1]
-
-
 @given(cut=st.integers(0, 400))
 def test_a_kill_at_any_byte_costs_at_most_the_torn_line(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("store") / "r.jsonl"

@@ -18,6 +18,12 @@ def test_right_sides_expressions_numbers_and_number_words_are_candidates():
     ]  # fmt: skip
 
 
+def test_numbers_in_words_are_candidates_whole_and_one_is_a_pronoun():
+    assert answers("There are thirteen red balls.") == ["13"]
+    assert answers("No one has twenty-five or two hundred and five.") == ["25", "205", "25, 205"]
+    assert answers("That makes one hundred.") == ["100"]
+
+
 def test_values_tied_together_make_a_list():
     assert "1, 3" in answers("So $n=1$ or $n=3$.")
     assert "2, 5" in answers("The answers are 2 and 5.")

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from data_tools.answers.verify import verify
+from data_tools.rows.row import Dropped
+from data_tools.tools.gradable import gradable
 from light_r1.run.check import inspect
 
 THOUGHT = "<think>1 + 1 is 2</think>The answer is \\boxed{2}."
@@ -167,3 +170,20 @@ def test_a_generator_that_fails_is_one_problem_with_its_line(tmp_path, monkeypat
     )
     (problem,) = inspect("r.yaml").problems
     assert str(problem).startswith(f"r.yaml:2: {says}"), problem
+
+
+@pytest.mark.parametrize(
+    ("gold", "equal", "can"),
+    [
+        ("2^{2^{2^{2}}}", "65536", True),
+        ("the number of ways is 5", "5", False),
+        ("9^{9^{9^{9}}}", "9^{9^{387420489}}", False),
+        ("Tuesday", "\\text{tuesday}", True),
+        ("\\frac{1}{2", "0.5", False),
+    ],
+)
+def test_check_tool_and_verifier_say_the_same_of_a_gold_answer(check, gold, equal, can):
+    (row,) = gradable([{"problem": "q", "answer": gold}], allow_text=True)
+    assert (check("grpo", [{"problem": "q", "answer": gold}])[0] == []) == can
+    assert isinstance(row, Dropped) != can
+    assert verify(equal, gold).correct == can
