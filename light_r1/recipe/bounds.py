@@ -1,7 +1,7 @@
 """Bounds and choices that TRL and transformers find out about only in use, or never.
 
 Their configs take `max_length: -5`, `adam_beta2: 1.5` or `loss_type: nca_piar` and fail later, or train
-wrongly. Field names, types, defaults and declared choices are not repeated here: `fields.py` reads them.
+wrongly. Field names, types, defaults and declared choices are not repeated here: `options/table.py` reads them.
 `tests/contracts/test_trl.py`-style checks in `tests/light_r1/recipe/test_bounds.py` compare the choices with what
 TRL's trainers compare them with.
 """
