@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from data_tools.problems.clean import clean_text
-from data_tools.problems.embed import MODEL, _load, embed
+from data_tools.problems.embed import MODEL, embed, load_encoder
 from data_tools.problems.same_problem import same_problem
 from data_tools.problems.search import similar_pairs
 from data_tools.problems.signature import signature
@@ -96,7 +96,7 @@ def semhash_pairs(pairs: list[dict[str, str]], vectors: np.ndarray) -> np.ndarra
 
 def throughput(problems: list[str]) -> None:
     """Embedding speed beside `SentenceTransformer.encode` at its defaults."""
-    encoder = _load(MODEL)
+    encoder = load_encoder(MODEL)
     encoder.encode(problems[:32])
     rows = []
     with timed() as plain:
@@ -129,8 +129,7 @@ def search(rows: int) -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ways: dict[str, Callable[[], int]] = {
         "numpy blocks, float32": lambda: numpy_blocks(vectors, 0.9),
-        "data_tools, exact": lambda: len(similar_pairs(vectors, 0.9)),
-        "data_tools, HNSW": lambda: len(similar_pairs(vectors, 0.9, exact_up_to=0)),
+        "data_tools": lambda: len(similar_pairs(vectors, 0.9)),
     }
     found = []
     for name, way in ways.items():

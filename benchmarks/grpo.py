@@ -200,7 +200,8 @@ def scorer(chat: ChatFormat, rows: Sequence[dict[str, Any]], samples: int, longe
         )
         found = sampler.sample(requests, SamplingParams(longest, seed=1))
         right = [
-            judge(chat.response_text(one.completion_ids), gold).correct for one, gold in zip(found, golds, strict=True)
+            judge(chat.response_text(one.completion_ids), gold, chat.think_tokens).correct
+            for one, gold in zip(found, golds, strict=True)
         ]
         return sum(right) / len(right)
 

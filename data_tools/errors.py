@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class DataToolsError(ValueError):
-    """Input that cannot be read or used; the message names file, row and column."""
+    """Rows, options or a command that cannot be used; the message names the file, row and column, or the option."""

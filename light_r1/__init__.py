@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "ChatFormat": "light_r1.models.chat",
+    "Completion": "light_r1.rollouts.sampler",
     "CurriculumSFTConfig": "light_r1.trainers.sft.config",
     "CurriculumSFTTrainer": "light_r1.trainers.sft.trainer",
     "HFSampler": "light_r1.rollouts.hf",
@@ -20,12 +21,16 @@ _PUBLIC = {
     "SamplingParams": "light_r1.rollouts.sampler",
     "SemiOnPolicyDPOConfig": "light_r1.trainers.dpo.config",
     "SemiOnPolicyDPOTrainer": "light_r1.trainers.dpo.trainer",
+    "Stage": "light_r1.stages.base",
+    "StageResult": "light_r1.stages.base",
     "StagedGRPOConfig": "light_r1.trainers.grpo.config",
     "StagedGRPOTrainer": "light_r1.trainers.grpo.trainer",
     "accuracy": "light_r1.rewards.verified",
     "build_pairs": "light_r1.rollouts.pairs",
     "compare": "light_r1.rollouts.scores",
     "get_cosine_reward": "light_r1.rewards.verified",
+    "leave_ranks": "light_r1.ranks",
+    "load_model": "light_r1.models.load",
     "load_recipe": "light_r1.recipe.read",
     "merge_models": "light_r1.models.merge",
     "run_recipe": "light_r1.run.walk",
@@ -35,14 +40,17 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from light_r1.models.chat import ChatFormat
+    from light_r1.models.load import load_model
     from light_r1.models.merge import merge_models
+    from light_r1.ranks import leave_ranks
     from light_r1.recipe.read import load_recipe
     from light_r1.rewards.verified import accuracy, get_cosine_reward
     from light_r1.rollouts.hf import HFSampler
     from light_r1.rollouts.pairs import build_pairs
-    from light_r1.rollouts.sampler import Request, SamplingParams
+    from light_r1.rollouts.sampler import Completion, Request, SamplingParams
     from light_r1.rollouts.scores import compare
     from light_r1.run.walk import run_recipe
+    from light_r1.stages.base import Stage, StageResult
     from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
     from light_r1.trainers.dpo.trainer import SemiOnPolicyDPOTrainer
     from light_r1.trainers.grpo.config import StagedGRPOConfig

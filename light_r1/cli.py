@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     launch.add_argument("--config", metavar="NAME", help="accelerate config: ddp, zero2, zero3, fsdp, or a file")
     check = command("check", _check, "check recipes and the first rows of their data")
     check.add_argument("recipes", nargs="+", metavar="recipe", help="a recipe file, or the name of a shipped one")
+    check.add_argument(
+        "--trust", action="store_true", help="import stage types of your own and ask their own checks too"
+    )
     add_overrides(check)
     command("schema", _schema, "print the JSON Schema of recipes, for editors")
     report = command("report", _report, "write the report of a run folder again, and print it")
@@ -109,7 +112,7 @@ def _check(args: argparse.Namespace) -> int:
     problems: list[Problem] = []
     for recipe in args.recipes:
         try:
-            checked = load_checked(recipe, args.overrides)
+            checked = load_checked(recipe, args.overrides, trust=args.trust)
         except RecipeError as error:
             problems += error.problems
             continue

@@ -128,4 +128,4 @@ def test_trl_takes_the_args_of_every_stage(path, tmp_path):
             config = getattr(importlib.import_module(module), name)(
                 output_dir=str(tmp_path), use_cpu=True, **stage.args
             )
-            assert config.learning_rate == stage.args["learning_rate"]
+            assert config.learning_rate == stage.args.get("learning_rate", config.learning_rate)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from data_tools.answers.marks import final_boxes, last_answer_phrase, last_maths, maths_spans
 from data_tools.maths.tokens import FUNCTIONS, NUMBER_WORDS, SCALES
 from data_tools.maths.units import UNIT_WORDS
-from data_tools.traces.thoughts import without_thinking
 
 MAX_CHARS = 20_000
 """Of a longer prediction only the end is read: that is where the answer is."""
@@ -47,11 +46,11 @@ _CONNECTIVE = re.compile(r"\A\s*(?:so|thus|hence|therefore|ans(?:wer)?)\b[\s,:.]
 _OPTION_PREFIX = re.compile(r"\(\s*[A-J]\s*\)\s*(?=\S)")
 
 
-def candidates(prediction: str) -> list[str]:
-    """Return what may be the answer in a prediction, the likeliest first; empty where there is nothing."""
-    if not prediction.strip():
+def candidates(text: str) -> list[str]:
+    """Return what may be the answer in a text without a thought, the likeliest first; empty where there is nothing."""
+    if not text.strip():
         return []
-    text = without_thinking(prediction[-MAX_CHARS:])
+    text = text[-MAX_CHARS:]
     if marked := _MARKED.fullmatch(text):
         text = marked.group(1)
     if "<|" in text:

@@ -64,6 +64,7 @@ class VerifierPool:
         workers: Number of processes.
         deadline_s: Seconds one pair may take before its worker is killed and the verdict is `timeout`.
         start_method: `fork` starts at once; `spawn` is safe in a process that uses CUDA or threads.
+        with_thought: As `verify` takes it.
 
     Raises:
         DataToolsError: The workers fail on `KNOWN_PAIRS`.
@@ -74,9 +75,15 @@ class VerifierPool:
     """
 
     def __init__(
-        self, workers: int = 2, deadline_s: float = 1.0, start_method: Literal["fork", "spawn"] = "spawn"
+        self,
+        workers: int = 2,
+        deadline_s: float = 1.0,
+        start_method: Literal["fork", "spawn"] = "spawn",
+        *,
+        with_thought: bool = True,
     ) -> None:
         self.deadline_s = deadline_s
+        self._with_thought = with_thought
         self._context: Any = multiprocessing.get_context(start_method)
         self._workers = [self._start() for _ in range(workers)]
         self.killed = 0
@@ -130,7 +137,7 @@ class VerifierPool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, os.getpid(), self._with_thought), daemon=True)
         process.start()
         theirs.close()
         ready = ours.poll(120)
@@ -177,7 +184,7 @@ class VerifierPool:
         self.close()
 
 
-def _serve(pipe: Connection, parent: int) -> None:
+def _serve(pipe: Connection, parent: int, with_thought: bool) -> None:
     """Answer pairs until the other end, or the process that holds it, goes away.
 
     A killed parent does not end the pipe: workers forked later hold its other end too.
@@ -191,4 +198,4 @@ def _serve(pipe: Connection, parent: int) -> None:
             prediction, gold = pipe.recv()
         except (EOFError, ConnectionResetError):
             return
-        pipe.send(verify(prediction, gold))
+        pipe.send(verify(prediction, gold, with_thought=with_thought))

@@ -1,8 +1,8 @@
 r"""Whether a prediction is the gold answer: the cheapest sufficient test first.
 
-Caps, then normalised text, exact numbers, and for what is left a bounded parse (`latex`), typed comparison (`typed`)
-and values at fixed points (`probing`). A verdict is right, wrong, unparsable or timeout, never a silent zero:
-`unparsable` says that the verifier could not read one side, which is no evidence about the answer.
+Caps, then normalised text, exact numbers, and for what is left a bounded parse (`grammar`), typed comparison
+(`agreement`) and values at fixed points (`values`). A verdict is right, wrong, unparsable or timeout, never a silent
+zero: `unparsable` says that the verifier could not read one side, which is no evidence about the answer.
 
 Nothing is evaluated as code, no computer algebra is used, no signal is set and no state but caches is shared, so it
 works in threads and under asyncio. Work is bounded by caps; `data_tools.answers.verifier_pool.VerifierPool` adds a
@@ -28,6 +28,7 @@ from data_tools.maths.grammar import parse
 from data_tools.maths.tokens import LatexError
 from data_tools.maths.units import units_agree
 from data_tools.maths.values import number
+from data_tools.traces.thoughts import behind_any_tag
 
 Outcome = Literal["right", "wrong", "unparsable", "timeout"]
 MAX_GOLD = 300
@@ -67,13 +68,14 @@ class Verdict:
     reason: str
 
 
-def verify(prediction: str, gold: str | list[str]) -> Verdict:
+def verify(prediction: str, gold: str | list[str], *, with_thought: bool = True) -> Verdict:
     r"""Compare a prediction with the gold answer.
 
     Args:
         prediction: A bare answer or a whole model output; of an output, the part behind its thought counts, and in
             it the last box, answer phrase, formula or number.
         gold: The answer, or several of which each is right.
+        with_thought: False if the thought was cut off before, so that all of the prediction counts.
 
     Returns:
         The verdict; never raises on any text.
@@ -84,7 +86,7 @@ def verify(prediction: str, gold: str | list[str]) -> Verdict:
     """
     if isinstance(gold, str) and prediction.strip() and prediction.strip() == gold.strip():
         return Verdict(True, "right", "same text")
-    answers = candidates(prediction)
+    answers = candidates(behind_any_tag(prediction) if with_thought else prediction)
     if not answers:
         return Verdict(False, "unparsable", "no answer found in the prediction")
     if isinstance(gold, str) and _LETTER.fullmatch(clean(gold)) and (option := _last_option(prediction)):
@@ -104,7 +106,7 @@ def verify(prediction: str, gold: str | list[str]) -> Verdict:
 def gold_answers(gold: str) -> tuple[str, ...]:
     """Return the bare answers of a gold text: all of it, unless it is long, boxed or says "the answer is"."""
     stated = "box" in gold or len(gold) > MAX_GOLD or last_answer_phrase(gold) is not None
-    return (tuple(candidates(gold)) if stated else ()) or (gold,)
+    return (tuple(candidates(behind_any_tag(gold))) if stated else ()) or (gold,)
 
 
 def gold_answer(gold: str) -> str:

@@ -138,7 +138,17 @@ def canonical_rows(
     on_error: OnError = "stop",
     on_malformed: Callable[[Dropped], None] | None = None,
 ) -> Iterator[Row]:
-    """Read a file with canonical column names; see `read_rows` and `to_canonical`."""
+    """Read a file with canonical column names.
+
+    Args:
+        path: A file or folder that `read_rows` reads.
+        columns: Canonical name -> column of the file, for what `to_canonical` does not detect.
+        on_error: What a malformed row does: `stop` raises, `skip` hands it to `on_malformed`.
+        on_malformed: Receives skipped rows; without it, a row with wrong columns raises.
+
+    Raises:
+        DataToolsError: The file cannot be read, or, with `stop`, a row.
+    """
     for row in read_rows(path, on_error=on_error, on_malformed=on_malformed):
         try:
             yield to_canonical(row, columns)

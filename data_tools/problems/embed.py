@@ -42,14 +42,19 @@ def embed(
     """
     unique = list(dict.fromkeys(texts))
     place = {text: row for row, text in enumerate(unique)}
-    encoder = _load(model)
+    encoder = load_encoder(model)
     if not unique:
         return np.zeros((0, encoder.get_embedding_dimension() or 0), np.float32)
     vectors = _encode(encoder, unique, batch_tokens, _native_bf16(encoder) if bf16 is None else bf16)
     return vectors if len(unique) == len(texts) else vectors[[place[text] for text in texts]]
 
 
-def _load(model: str) -> SentenceTransformer:
+def load_encoder(model: str) -> SentenceTransformer:
+    """Load an encoder; the default model comes from the bundled package where that is installed.
+
+    Raises:
+        DataToolsError: If the model is neither installed, cached nor to be downloaded.
+    """
     from sentence_transformers import SentenceTransformer
 
     path = model

@@ -1,6 +1,6 @@
-"""Pairs of near vectors: exact by blocked matrix products, by an HNSW index where those would take hours.
+"""Pairs of near vectors, exact, by blocked matrix products.
 
-The exact search multiplies blocks of the upper triangle in bfloat16 where the processor does that natively and
+The search multiplies blocks of the upper triangle in bfloat16 where the processor does that natively and
 computes what lies near the threshold again in float32, so its result is that of float32.
 """
 
@@ -15,7 +15,6 @@ import numpy as np
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 Indices = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
-EXACT_UP_TO = 200_000
 _BLOCK = 4096
 _BF16_ERROR = 0.01  # of a dot product of unit vectors whose entries are rounded to 8 bits; twice the largest seen
 
@@ -41,24 +40,16 @@ class Pairs:
         return zip(self.left.tolist(), self.right.tolist(), self.cosine.tolist(), strict=True)
 
 
-def similar_pairs(vectors: Vectors, threshold: float, *, exact_up_to: int = EXACT_UP_TO) -> Pairs:
+def similar_pairs(vectors: Vectors, threshold: float) -> Pairs:
     """Return all pairs of rows whose cosine reaches a threshold.
 
     Args:
         vectors: Unit vectors, shape (rows, dimension).
         threshold: Least cosine.
-        exact_up_to: More rows than this are searched with an HNSW index (`hnswlib`), which misses some pairs and
-            looks at 64 neighbours of each row at most.
 
     Returns:
         The pairs, each once, in order of row numbers.
     """
-    found = _hnsw_pairs(vectors, threshold) if len(vectors) > exact_up_to else _exact_pairs(vectors, threshold)
-    order = np.lexsort((found.right, found.left))
-    return Pairs(found.left[order], found.right[order], found.cosine[order])
-
-
-def _exact_pairs(vectors: Vectors, threshold: float) -> Pairs:
     fast = threshold > 2 * _BF16_ERROR and _bf16_pays(len(vectors))
     blocks = _bf16_blocks if fast else _float_blocks
     lefts, rights, cosines = [], [], []
@@ -72,7 +63,9 @@ def _exact_pairs(vectors: Vectors, threshold: float) -> Pairs:
             cosines.append(cosine[sure])
     if not lefts:
         return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    return Pairs(np.concatenate(lefts), np.concatenate(rights), np.concatenate(cosines))
+    left, right, cosine = np.concatenate(lefts), np.concatenate(rights), np.concatenate(cosines)
+    order = np.lexsort((right, left))
+    return Pairs(left[order], right[order], cosine[order])
 
 
 def _tiles(rows: int) -> Iterator[tuple[int, int]]:
@@ -114,27 +107,3 @@ def _above_diagonal(rows: Indices, columns: Indices, top: int, start: int) -> tu
     left, right = rows + top, columns + start
     upper = left < right
     return left[upper], right[upper]
-
-
-def _hnsw_pairs(vectors: Vectors, threshold: float, *, neighbours: int = 64) -> Pairs:
-    import hnswlib
-
-    rows, dimension = vectors.shape
-    neighbours = min(neighbours, rows)
-    index = hnswlib.Index(space="ip", dim=dimension)
-    index.init_index(max_elements=rows, ef_construction=100, M=16, random_seed=0)
-    index.set_ef(max(100, neighbours))
-    lefts, rights, cosines = [], [], []
-    for start in range(0, rows, 10_000):
-        index.add_items(vectors[start : start + 10_000], np.arange(start, min(start + 10_000, rows)))
-    for start in range(0, rows, 10_000):
-        found, distance = index.knn_query(vectors[start : start + 10_000], k=neighbours)
-        row, column = np.nonzero(distance <= 1 - threshold)
-        one, other = row + start, found[row, column].astype(np.int64)
-        apart = one != other
-        lefts.append(np.minimum(one, other)[apart])
-        rights.append(np.maximum(one, other)[apart])
-        cosines.append((1 - distance[row, column])[apart])
-    left, right, cosine = np.concatenate(lefts), np.concatenate(rights), np.concatenate(cosines)
-    _, first = np.unique(left * rows + right, return_index=True)
-    return Pairs(left[first], right[first], cosine[first].astype(np.float32))

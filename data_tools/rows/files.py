@@ -3,7 +3,7 @@
 A row is a plain dict. Files are told apart by suffix: `.jsonl`, `.json` (an array, or lines), either of them
 also `.gz`, `.xz` or `.zst`, `.parquet`, and a folder (a Hugging Face dataset saved to disk, or shards of the
 formats above). Everything streams: neither reading nor writing holds a file in memory. A written file appears
-under its name only when it is complete. The formats themselves are in `json_rows` and `tables`.
+under its name only when it is complete. The formats themselves are in `json_files.py` and `table_files.py`.
 """
 
 from __future__ import annotations

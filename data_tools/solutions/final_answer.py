@@ -21,7 +21,7 @@ from data_tools.solutions.proofs import answers_closed, is_statement, proof_mark
 from data_tools.solutions.question import Question, read_question
 from data_tools.solutions.ranking import ranked
 from data_tools.solutions.sentences import maths_key, tidy
-from data_tools.traces.thoughts import without_thinking
+from data_tools.traces.thoughts import behind_any_tag
 
 LONGEST_TEXT = 200_000
 """Of a longer text only the end is read."""
@@ -98,7 +98,7 @@ def extract_answer(solution: str, problem: str | None = None) -> Extraction:
         >>> extract_answer("Adding up gives $x=2+3=5$, so the answer is \\boxed{\\textbf{(C) }5}.")
         Extraction(answer='5', method='box', confidence=0.99)
     """
-    body = without_thinking(solution[-LONGEST_TEXT:]).strip()
+    body = behind_any_tag(solution[-LONGEST_TEXT:]).strip()
     if not body:
         return Extraction(None, "empty", 1.0)
     question = read_question(problem or "")

@@ -1,4 +1,4 @@
-"""The page of `data_tools.tools.stats` as HTML and PNG, and the funnel picture of a chain of steps.
+"""The page of `data_tools.tools.stats` as HTML and PNG.
 
 The HTML stands alone: the picture is inside it. Equal statistics give equal files.
 """
@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from data_tools.engine.fold import StepCount
-
 if TYPE_CHECKING:
     from data_tools.stats.summary import Statistics
 
-_BLUE, _GREY = "#2f6f9f", "#c9c9c9"
+_BLUE = "#2f6f9f"
 _MOST_GROUPS, _MOST_CHARS, _BINS = 15, 1200, 40
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#222}
@@ -145,36 +143,3 @@ def _label(name: str) -> str:
     """Return a name that matplotlib can draw: `$` would start maths, and surrogates have no glyph."""
     drawable = "".join(char if char.isprintable() else " " for char in name[:30])
     return drawable.replace("$", r"\$")
-
-
-def draw_funnel(counts: Sequence[StepCount]) -> Figure:
-    """Draw how many rows each step of a chain kept, with what it dropped by reason.
-
-    Args:
-        counts: What the steps did, in order (`data_tools.engine.fold.Fold.counts`).
-    """
-    bars = [("in", counts[0].rows_in, ""), *((c.step, c.kept, _reasons(c)) for c in counts)] if counts else []
-    figure = Figure(figsize=(9, 1 + 0.55 * len(bars)), layout="constrained")
-    if not bars:
-        return figure
-    axes = figure.add_subplot()
-    widest = max((kept for _, kept, _ in bars), default=1) or 1
-    for at, (_, kept, reasons) in enumerate(bars):
-        axes.barh(at, widest, left=-widest / 2, color=_GREY, alpha=0.25, height=0.8)
-        axes.barh(at, kept, left=-kept / 2, color=_BLUE, height=0.8)
-        axes.text(0, at, f"{kept:,}", ha="center", va="center", color="black", fontweight="bold", fontsize=10,
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
-        axes.text(widest * 0.52, at, reasons, ha="left", va="center", fontsize=8)
-    axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
-    axes.set_xlim(-widest * 0.52, widest * 1.1)
-    axes.set_ylim(len(bars) - 0.5, -0.5)
-    axes.xaxis.set_visible(False)
-    axes.spines[:].set_visible(False)
-    return figure
-
-
-def _reasons(count: StepCount) -> str:
-    """Return the most frequent reasons in words, the rest as a number."""
-    top = count.dropped.most_common(3)
-    rest = count.dropped.total() - sum(n for _, n in top)
-    return ", ".join([f"-{n:,} {reason}" for reason, n in top] + ([f"-{rest:,} others"] if rest else []))

@@ -1,19 +1,26 @@
-"""Where the thought of a trace ends, for every published form and for think tags of one's own."""
+"""Where the thought of a trace ends, for every published form and for think tags of one's own.
+
+`behind_thought` reads what a model wrote, whose tags are known; `split_think` what it is to be trained on, in any
+form, and refuses what has two readings; `behind_any_tag` a text of unknown origin.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 ThinkForm = Literal["tags", "close_only", "bare_word", "thought_tokens", "none"]
 ThinkFault = Literal["no_think", "unclosed_think", "ambiguous_think", "no_answer_text"]
-_OPEN, _CLOSE = "<think>", "</think>"
+THINK_TAGS = ("<think>", "</think>")
+_OPEN, _CLOSE = THINK_TAGS
 _S1_START = re.compile(r"\s*(?:<\|im_start\|>)?think[ \t]*\n")
 _S1_ANSWER = re.compile(r"^(?:<\|im_start\|>)?answer[ \t]*\n", re.MULTILINE)
 # LIMO's traces have no mark, but think aloud up to this heading.
 _HEADING = re.compile(r"^[ \t]*(?:#+[ \t]*|\*\*)Final Answer\b.*$", re.MULTILINE | re.IGNORECASE)
+_ANY_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
 _TOKENS = re.compile(r"<\|(begin|end)_of_(thought|solution)\|>")
 
 
@@ -22,7 +29,7 @@ class ThinkParts:
     """A trace taken apart.
 
     Args:
-        thought: The text of the thought, without marks; None if there is a fault.
+        thought: The text of the thought, without marks; empty for a model without thoughts, None if there is a fault.
         answer: The text behind it; None if there is a fault.
         form: How the trace marks its thought.
         fault: Why it cannot be taken apart; None if it was.
@@ -49,17 +56,53 @@ def join_think(thought: str, answer: str) -> str:
     return f"{_OPEN}\n{thought.strip()}\n{_CLOSE}\n\n{answer.strip()}"
 
 
-def split_think(trace: str) -> ThinkParts:
+def behind_thought(text: str, tags: Sequence[str] = THINK_TAGS) -> str | None:
+    """Return what stands behind the thought of a model's response: that is graded, nothing else.
+
+    The thought ends at the last closing tag: one that is closed twice, or whose tag is named again in the answer, ends
+    there. The opening tag need not be there, as the prompt may have held it. A text with neither tag is all answer.
+    Tags count to the letter, so that those of other forms are plain text.
+
+    Args:
+        text: A whole response.
+        tags: Opening and closing tag; empty for a model without thoughts, of which everything is answer.
+
+    Returns:
+        The text behind the thought, or `None` if the thought never closes: its opening tag is there, the closing one
+        is not.
+    """
+    if not tags:
+        return text
+    opening, closing = tags
+    _, closed, answer = text.rpartition(closing)
+    return None if not closed and opening in answer else answer
+
+
+def behind_any_tag(text: str) -> str:
+    """What follows the last closing tag of any known name; the whole text where there is none or nothing follows."""
+    ends = deque(_ANY_END.finditer(text) if "</" in text else (), maxlen=1)
+    rest = text[ends[-1].end() :] if ends else ""
+    return rest if rest.strip() else text
+
+
+def split_think(trace: str, tags: Sequence[str] = THINK_TAGS) -> ThinkParts:
     """Take a trace apart into thought and answer.
+
+    The marks are `tags` or those of any published form. The opening tag may be missing, or stand at the start twice.
 
     Args:
         trace: The text of a completion.
+        tags: Opening and closing tag of one's own; empty for a model without thoughts, of which all is answer.
 
     Returns:
         The parts. Faults: `no_think` (no mark, or nothing thought), `unclosed_think` (the thought never
         ends), `ambiguous_think` (marks that allow more than one reading), `no_answer_text` (nothing behind
         the thought).
     """
+    if not tags:
+        return ThinkParts("", trace.strip(), "none")
+    for own, usual in zip(tags, THINK_TAGS, strict=True):
+        trace = trace.replace(own, usual)
     if _TOKENS.search(trace):
         return _split_tokens(trace)
     opens, closes = trace.count(_OPEN), trace.count(_CLOSE)
@@ -122,20 +165,3 @@ def _parts(form: ThinkForm, thought: str, answer: str) -> ThinkParts:
     if not answer.strip():
         return ThinkParts(None, None, form, "no_answer_text")
     return ThinkParts(thought.strip(), answer.strip(), form)
-
-
-_THINK_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
-
-
-def without_thinking(text: str) -> str:
-    """What follows the last closing think tag; the whole text where there is none or nothing follows."""
-    ends = deque(_THINK_END.finditer(text) if "</" in text else (), maxlen=1)
-    rest = text[ends[-1].end() :] if ends else ""
-    return rest if rest.strip() else text
-
-
-def answer_part(response: str) -> str | None:
-    """Return what is behind the thought, `None` if the thought was not closed."""
-    if "<think>" in response and "</think>" not in response:
-        return None
-    return response.rpartition("</think>")[2]

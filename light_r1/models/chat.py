@@ -21,14 +21,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from data_tools.traces.thoughts import split_think
+from data_tools.traces.thoughts import THINK_TAGS, behind_thought, split_think
 from light_r1.errors import DataError, LightR1Error, did_you_mean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORE = -100
-_USUAL_TAGS = ("<think>", "</think>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,17 @@ def detect_family(tokenizer: PreTrainedTokenizerBase) -> str:
     return "plain"
 
 
+def checked_tags(think_tokens: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags of a thought, opening and closing, or none.
+
+    Raises:
+        LightR1Error: There are not two of them, or one is empty.
+    """
+    if len(think_tokens) not in (0, 2) or not all(think_tokens):
+        raise LightR1Error(f"think_tokens: expected two tags or none, got {list(think_tokens)}.")
+    return tuple(think_tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """One training sequence.
@@ -140,7 +150,7 @@ class ChatFormat:
         tokenizer: PreTrainedTokenizerBase,
         *,
         template: str = "auto",
-        think_tokens: Sequence[str] = ("<think>", "</think>"),
+        think_tokens: Sequence[str] = THINK_TAGS,
         force_think: bool = True,
         system: str | None = None,
         suffix: str | None = None,
@@ -150,12 +160,10 @@ class ChatFormat:
             raise LightR1Error(
                 f"chat.template: {name!r} is not one of {list(FAMILIES)}. {did_you_mean(name, FAMILIES)}"
             )
-        if len(think_tokens) not in (0, 2):
-            raise LightR1Error(f"chat.think_tokens: expected two tags or none, got {list(think_tokens)}.")
         self.tokenizer = tokenizer
         self.name = name
         self.family = FAMILIES[name]
-        self.think_tokens = tuple(think_tokens)
+        self.think_tokens = checked_tags(think_tokens)
         self.force_think = force_think and bool(think_tokens)
         self.system = system
         self.suffix = suffix or ""
@@ -192,7 +200,7 @@ class ChatFormat:
 
     def fault(self, solution: str) -> str | None:
         """Return why a solution's thought cannot be trained (see `data_tools.traces.thoughts`), or `None`."""
-        return split_think(self._with_usual_tags(solution)).fault if self.think_tokens else None
+        return split_think(solution, self.think_tokens).fault
 
     def solution_text(self, solution: str) -> tuple[str, str]:
         r"""Return opening and rest of a solution in canonical form (`<think>\n`, `thought\n</think>\n\nanswer`).
@@ -203,21 +211,12 @@ class ChatFormat:
         Raises:
             DataError: The thought has no end, no answer, or more than one reading.
         """
-        if not self.think_tokens:
-            return "", solution.strip()
-        parts = split_think(self._with_usual_tags(solution))
-        if parts.thought is not None and parts.answer is not None:
+        parts = split_think(solution, self.think_tokens)
+        if parts.thought:
             return self.opening, f"{parts.thought}\n{self.think_tokens[1]}\n\n{parts.answer}"
-        if parts.fault == "no_think":
+        if parts.fault in (None, "no_think"):
             return "", solution.strip()
         raise DataError(f"the solution has the fault {parts.fault}: {solution[:80]!r}...")
-
-    def _with_usual_tags(self, solution: str) -> str:
-        if self.think_tokens == _USUAL_TAGS:
-            return solution
-        for own, usual in zip(self.think_tokens, _USUAL_TAGS, strict=True):
-            solution = solution.replace(own, usual)
-        return solution
 
     def render(self, problem: str | Sequence[Mapping[str, str]], solution: str) -> Rendered:
         """Render one training sequence; see the module docstring.
@@ -261,10 +260,8 @@ class ChatFormat:
 
     def answer_text(self, response: str) -> str:
         """Return what stands behind the thought of a response; the whole response if no thought was closed."""
-        if not self.think_tokens:
-            return response
-        _, closed, answer = response.rpartition(self.think_tokens[1])
-        return answer if closed else response
+        answer = behind_thought(response, self.think_tokens)
+        return response if answer is None else answer
 
     def _context(self, problem: str | Sequence[Mapping[str, str]]) -> str:
         turns = [{"role": "user", "content": problem}] if isinstance(problem, str) else list(problem)

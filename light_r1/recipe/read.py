@@ -29,7 +29,7 @@ from light_r1.recipe.spec import (
     StageSpec,
     Where,
 )
-from light_r1.recipe.stage_block import build_stage, check_defaults, stage_model, stage_type
+from light_r1.recipe.stage_block import build_stage, check_defaults, stage_model
 from light_r1.recipe.typecheck import FAULTY, Faults, check_block, check_field
 from light_r1.recipe.yaml_lines import Node, Place
 
@@ -168,16 +168,17 @@ def _with_evaluations(stages: Sequence[StageSpec], evaluate: EvaluateSpec | None
     """Add `<stage>.evaluate` behind the stages that `evaluate.after` names, unless it is there by hand."""
     if evaluate is None or evaluate.after == "none":
         return tuple(stages)
-    by_hand = {stage.inputs for stage in stages if stage.type == "evaluate" and stage.enabled}
+    by_hand = {stage.inputs for stage in stages if stage.makes == "scores" and stage.enabled}
     result: list[StageSpec] = []
     for stage in stages:
         result.append(stage)
         wanted = evaluate.after == "all" or stage.name in evaluate.after
-        if wanted and stage_type(stage.type).makes == "model" and (stage.name,) not in by_hand:
+        if wanted and stage.makes == "model" and (stage.name,) not in by_hand:
             result.append(
                 StageSpec(
                     name=f"{stage.name}.evaluate",
                     type="evaluate",
+                    makes="scores",
                     inputs=(stage.name,),
                     model=stage.model,
                     enabled=stage.enabled,

@@ -14,7 +14,7 @@ from light_r1.recipe.options.steps import STEPS, step_table
 from light_r1.recipe.options.table import REQUIRED, UNKNOWN, Field, Table, table
 from light_r1.recipe.options.types import FieldType
 from light_r1.recipe.overlay import STAGE_KEYS, TOP_KEYS
-from light_r1.recipe.stage_block import TRAINING_TYPES, reward_names, reward_parameters, stage_type, stage_types
+from light_r1.recipe.stage_block import reward_names, reward_parameters, stage_type, stage_types, training_types
 
 _TEXT = {"type": "string"}
 _NAMES = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
@@ -138,7 +138,7 @@ def _own(key: str) -> dict[str, Any]:
 
 def _defaults(blocks: dict[str, Any]) -> dict[str, Any]:
     shared: dict[str, Any] = {}
-    for name in TRAINING_TYPES:
+    for name in training_types():
         shared |= _object(stage_type(name).args, blocks)["properties"]
     kinds = {
         name: {

@@ -53,10 +53,10 @@ def _cut(recipe: Recipe, source: SourceSpec, name: str, rows: list[Row]) -> list
 
 def mixed_stages(recipe: Recipe, name: str) -> list[str]:
     """Return the stages whose rows a source mixes in, itself or through other mixtures."""
-    found: list[str] = []
+    stages: list[str] = []
     for part in recipe.data[name].mix:
-        found += mixed_stages(recipe, part.source) if part.source in recipe.data else [part.source]
-    return found
+        stages += mixed_stages(recipe, part.source) if part.source in recipe.data else [part.source]
+    return stages
 
 
 def _raw_rows(recipe: Recipe, source: SourceSpec, name: str) -> Iterable[Row]:

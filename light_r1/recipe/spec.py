@@ -1,6 +1,6 @@
 """The recipe as values: frozen dataclasses without behaviour, and `Where`, the lines they were written at.
 
-The field annotations here are also the key tables of the recipe's blocks: `fields.py` reads them as it reads
+The field annotations here are also the key tables of the recipe's blocks: `options/table.py` reads them as it reads
 the configs of TRL. Defaults of `EvaluateSpec` are the evaluation protocol of Light-R1 (arXiv 2503.10460 §2:
 64 samples, temperature 0.6, top-p 0.95, 32,768 tokens).
 """
@@ -30,7 +30,7 @@ class ModelSpec:
         lora: Fields of `peft.LoraConfig`; null trains all weights.
         quantization: Fields of `transformers.BitsAndBytesConfig`.
         size: Shape of the model for the plan (fields of its config, e.g. `hidden_size`), for models that
-            are neither on disk nor among the shapes that `cost.py` knows.
+            are neither on disk nor among the shapes that `cost/shapes.py` knows.
     """
 
     name_or_path: str | None = None
@@ -161,6 +161,7 @@ class StageSpec:
     Args:
         name: Name of the stage; also of its folder.
         type: Key of `STAGE_TYPES`, or dotted path `module:Class`.
+        makes: Kind of its output: `model`, `rows` or `scores`.
         inputs: The `from`: `model`, or names of earlier stages.
         data: Name of a source or of an earlier `data` stage.
         eval_data: Held-out source of an `sft` stage.
@@ -173,6 +174,7 @@ class StageSpec:
 
     name: str
     type: str
+    makes: str = "model"
     inputs: tuple[str, ...] = ("model",)
     data: str | None = None
     eval_data: str | None = None
@@ -184,14 +186,14 @@ class StageSpec:
 
     @property
     def samples(self) -> bool:
-        """Whether the stage draws completions from a model."""
+        """Whether the stage draws completions from a model, as whatever makes scores does."""
         steps = self.options.get("steps", ())
-        return self.type == "evaluate" or "sample" in self.options or any(s["tool"] == "sample" for s in steps)
+        return self.makes == "scores" or "sample" in self.options or any(s["tool"] == "sample" for s in steps)
 
     @property
     def takes(self) -> str:
         """What goes into the stage, for people: `from sft-stage1 on stage2`."""
-        parts = [f"from {' + '.join(self.inputs)}"] if self.samples or self.type != "data" else []
+        parts = [f"from {' + '.join(self.inputs)}"] if self.samples or self.makes != "rows" else []
         return " ".join([*parts, *([f"on {self.data}"] if self.data else [])])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from data_tools.errors import DataToolsError
 from light_r1.errors import did_you_mean
-from light_r1.recipe.options.source import SourceError, class_attribute, literal
+from light_r1.recipe.options.source import SourceError, class_attribute, literal, nearest_base
 from light_r1.recipe.options.steps import STEPS, step_table
 from light_r1.recipe.options.table import REQUIRED, Field, Table, table
 from light_r1.recipe.options.types import NONE, FieldType, union
@@ -23,9 +23,9 @@ from light_r1.recipe.spec import ModelSpec, StageSpec
 from light_r1.recipe.typecheck import FAULTY, Faults, check_block, check_field
 from light_r1.recipe.yaml_lines import Node, Place
 
-TRAINING_TYPES = ("sft", "dpo", "grpo")
 _TEXT = FieldType(kinds=frozenset({"str"}))
-_NO_OPTIONS = "light_r1.stages.evaluate:EvaluateOptions"
+_STAGE = "light_r1.stages.base:Stage"
+_NONE = Table("recipe:none", {})
 _OWNED_BY_RUN = {
     "output_dir": "The run folder decides; set output_dir at the top of the recipe.",
     "resume_from_checkpoint": "A stage that was cut off resumes by itself.",
@@ -38,13 +38,23 @@ class StageType:
 
     Args:
         dotted: `module:Class`.
+        built_in: `module:Class` of the type itself, or of its nearest base in this package.
         makes: `model`, `rows` or `scores`.
+        data: Whether the stage must name its rows (`required`), may (`optional`), or cannot (`none`).
+        models: How many models `from` may name: the least and the most.
+        held_out: Whether it may have `eval_data`.
+        trains: Whether it updates weights.
         args: Fields of its config class.
         options: Further keys of the stage.
     """
 
     dotted: str
+    built_in: str
     makes: str
+    data: str
+    models: tuple[int, int | None]
+    held_out: bool
+    trains: bool
     args: Table
     options: Table
 
@@ -64,13 +74,31 @@ def stage_type(name: str) -> StageType:
         SourceError: If there is none of that name.
     """
     dotted = stage_types().get(name, name)
-    args_class = class_attribute(dotted, "args_class")
-    options_class = class_attribute(dotted, "options_class") or _NO_OPTIONS
+    built_in = nearest_base(dotted, {*stage_types().values(), _STAGE})
     makes = class_attribute(dotted, "makes")
-    if makes is None:
-        raise SourceError(f"{dotted} is no Stage: it does not set makes")
-    args = table(args_class) if args_class else Table(f"{dotted.partition(':')[0]}:none", {})
-    return StageType(dotted, makes, args, table(options_class))
+    if built_in is None or makes is None:
+        raise SourceError(f"{dotted} is no Stage: it {'does not set makes' if built_in else 'derives from none'}")
+    args_class, options_class = class_attribute(dotted, "args_class"), class_attribute(dotted, "options_class")
+    args = table(args_class) if args_class else _NONE
+    usual_class = class_attribute(built_in, "args_class")
+    if usual_class and not table(usual_class).fields.keys() <= args.fields.keys():
+        built_in = _STAGE  # it takes other settings than its base, which therefore cannot judge them
+    return StageType(
+        dotted,
+        built_in,
+        makes,
+        data=class_attribute(dotted, "data"),
+        models=class_attribute(dotted, "models"),
+        held_out=class_attribute(dotted, "held_out"),
+        trains=class_attribute(dotted, "trains"),
+        args=args,
+        options=table(options_class) if options_class else _NONE,
+    )
+
+
+def training_types() -> list[str]:
+    """Return the names of the built-in stage types that update weights."""
+    return [name for name in stage_types() if stage_type(name).trains]
 
 
 def check_defaults(node: Node | None, faults: Faults) -> dict[str, Node]:
@@ -87,7 +115,7 @@ def check_defaults(node: Node | None, faults: Faults) -> dict[str, Node]:
         elif not isinstance(child.value, dict):
             faults.at(child, "is no mapping", expected="a mapping")
     kept = {name: child for name, child in node.value.items() if name in valid and child.items}
-    tables = [stage_type(name).args for name in TRAINING_TYPES]
+    tables = [stage_type(name).args for name in training_types()]
     shared = kept["args"].items if "args" in kept else {}
     for name, child in shared.items():
         if not any(name in options.fields for options in tables):
@@ -130,6 +158,7 @@ def build_stage(
     return StageSpec(
         name=name,
         type=type_node.value,
+        makes=kind.makes,
         inputs=_inputs(values.get("from")),
         data=values.get("data"),
         eval_data=values.get("eval_data"),
@@ -143,7 +172,7 @@ def build_stage(
 def _with_defaults(name: str, kind: StageType, node: Node, defaults: Mapping[str, Node]) -> Node:
     """Lay the stage over the defaults of its type, over those of all training stages."""
     lower = Node({}, node.place)
-    if "args" in defaults and (name in TRAINING_TYPES or (":" in name and kind.makes == "model")):
+    if "args" in defaults and (kind.trains or (":" in name and kind.makes == "model")):
         shared = {f: child for f, child in defaults["args"].items.items() if f in kind.args.fields}
         if shared:
             lower = Node({"args": Node(shared, defaults["args"].place)}, node.place)
@@ -185,7 +214,7 @@ def _args(node: Node, kind: StageType, faults: Faults) -> dict[str, Any]:
         if name in args.items:
             faults.at(args.items[name], "cannot be set for a stage", hint=reason)
     elsewhere = {key: f"{key} is a key of the stage, not of its args." for key in kind.options.fields}
-    return check_block(args, kind.args, faults, also=elsewhere, of=kind.args.name)
+    return check_block(args, kind.args, faults, also=elsewhere, of=kind.args.name if kind.args.fields else "")
 
 
 def _options(node: Node, kind: StageType, faults: Faults) -> dict[str, Any]:

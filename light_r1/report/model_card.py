@@ -40,13 +40,13 @@ def card(run: RunSummary, stage: StageSummary) -> str:
 def lineage(run: RunSummary, stage: StageSummary) -> list[Json]:
     """Return the specs of the stages that went into a model, it included, in the order they ran."""
     wanted = {stage.name}
-    found = []
+    specs = []
     for spec in reversed(run.recipe["stages"]):
         if spec["name"] in wanted:
-            found.append(spec)
+            specs.append(spec)
             wanted.update(spec["inputs"])
             wanted.update(name for name in (spec["data"], spec["eval_data"], spec["options"].get("base")) if name)
-    return found[::-1]
+    return specs[::-1]
 
 
 def _head(run: RunSummary, stage: StageSummary) -> Json:

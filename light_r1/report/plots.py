@@ -25,11 +25,14 @@ class Panel:
         title: Its title; also the name of its file.
         lines: (logged key, label); a `*` in a key stands for one name, which becomes the label.
         ylabel: Label of the axis.
+        with_reward: Draw it only where a reward is logged (True), only where none is (False), or wherever its metrics
+            are.
     """
 
     title: str
     lines: tuple[tuple[str, str], ...]
     ylabel: str
+    with_reward: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,47 +50,40 @@ class Picture:
     section: str
 
 
-_LOSS = Panel("loss", (("loss", "training"), ("eval_loss", "held out")), "loss")
-PANELS: dict[str, tuple[Panel, ...]] = {
-    "sft": (
-        _LOSS,
-        Panel("loss by difficulty", (("difficulty/*/loss", ""),), "loss"),
+_REWARD = "reward"  # logged by reinforcement learning alone, whose loss says nothing about progress
+PANELS = (
+    Panel(
+        "implicit rewards",
+        (("rewards/margins", "margin"), ("rewards/chosen", "chosen"), ("rewards/rejected", "rejected")),
+        "implicit reward",
     ),
-    "dpo": (
-        Panel(
-            "implicit rewards",
-            (("rewards/margins", "margin"), ("rewards/chosen", "chosen"), ("rewards/rejected", "rejected")),
-            "implicit reward",
+    Panel("loss", (("loss", "training"), ("eval_loss", "held out")), "loss", with_reward=False),
+    Panel("loss by difficulty", (("difficulty/*/loss", ""),), "loss", with_reward=False),
+    Panel("reward", ((_REWARD, "all, weighted"), ("rewards/*/mean", "")), "mean reward", with_reward=True),
+    Panel(
+        "response length",
+        (
+            ("context/max_completion_length", _LIMIT),
+            ("completions/max_length", "longest"),
+            ("completions/mean_length", "mean"),
+            ("completions/mean_terminated_length", "mean of finished"),
         ),
-        _LOSS,
+        "tokens",
     ),
-    "grpo": (
-        Panel("reward", (("reward", "all, weighted"), ("rewards/*/mean", "")), "mean reward"),
-        Panel(
-            "response length",
-            (
-                ("context/max_completion_length", _LIMIT),
-                ("completions/max_length", "longest"),
-                ("completions/mean_length", "mean"),
-                ("completions/mean_terminated_length", "mean of finished"),
-            ),
-            "tokens",
+    Panel("truncated share", (("completions/clipped_ratio", "truncated"),), "share of responses"),
+    Panel("entropy", (("entropy", "entropy"),), "nats per token", with_reward=True),
+    Panel(
+        "clip share",
+        (
+            ("clip_ratio/region_mean", "either side"),
+            ("clip_ratio/low_mean", "low side"),
+            ("clip_ratio/high_mean", "high side"),
         ),
-        Panel("truncated share", (("completions/clipped_ratio", "truncated"),), "share of responses"),
-        Panel("entropy", (("entropy", "entropy"),), "nats per token"),
-        Panel(
-            "clip share",
-            (
-                ("clip_ratio/region_mean", "either side"),
-                ("clip_ratio/low_mean", "low side"),
-                ("clip_ratio/high_mean", "high side"),
-            ),
-            "share of tokens",
-        ),
-        Panel("KL", (("kl", "KL"),), "KL to the reference"),
-        Panel("groups without signal", (("frac_reward_zero_std", "all rewards equal"),), "share of groups"),
+        "share of tokens",
     ),
-}
+    Panel("KL", (("kl", "KL"),), "KL to the reference"),
+    Panel("groups without signal", (("frac_reward_zero_std", "all rewards equal"),), "share of groups"),
+)
 
 
 def draw_all(run: RunSummary, folder: Path) -> list[Picture]:
@@ -125,41 +121,44 @@ def _draw(folder: Path, section: str, title: str, draw: Callable[[Any], None]) -
 
 
 def _of_scores(run: RunSummary) -> list[Planned]:
-    found: list[Planned] = []
+    planned: list[Planned] = []
     for benchmark in run.benchmarks:
         scored = [stage for stage in run.stages if benchmark in stage.scores]
-        found.append(("scores", benchmark, partial(_scores, stages=scored, benchmark=benchmark)))
-        found.append(("scores", f"{benchmark} length", partial(_lengths, stages=scored, benchmark=benchmark)))
+        planned.append(("scores", benchmark, partial(_scores, stages=scored, benchmark=benchmark)))
+        planned.append(("scores", f"{benchmark} length", partial(_lengths, stages=scored, benchmark=benchmark)))
         if all("by_difficulty" in stage.scores[benchmark] for stage in scored):
             draw = partial(_by_difficulty, stages=scored, benchmark=benchmark)
-            found.append(("scores", f"{benchmark} by difficulty", draw))
-    return found
+            planned.append(("scores", f"{benchmark} by difficulty", draw))
+    return planned
 
 
 def _of_data(run: RunSummary) -> list[Planned]:
     rows = run.funnel()
-    found: list[Planned] = [("data", "funnel", partial(_funnel, rows=rows))] if rows else []
+    planned: list[Planned] = [("data", "funnel", partial(_funnel, rows=rows))] if rows else []
     for stage in run.stages:
         kept, dropped = _pass_rates(stage)
         if kept or dropped:
             draw = partial(_histogram, kept=kept, dropped=dropped)
-            found.append(("data", f"pass rates of {stage.name}", draw))
-    return found
+            planned.append(("data", f"pass rates of {stage.name}", draw))
+    return planned
 
 
 def _of_training(run: RunSummary) -> list[Planned]:
-    found: list[Planned] = []
+    planned: list[Planned] = []
     for stage in run.stages:
-        for panel in PANELS.get(stage.type, ()):
+        rewarded = any(_REWARD in event for event in stage.curve)
+        for panel in PANELS:
+            if panel.with_reward not in (None, rewarded):
+                continue
             lines = series(stage.curve, panel)
             if any(len(points) > 1 for points in lines.values()):
-                found.append((stage.name, panel.title, partial(_curves, lines=lines, ylabel=panel.ylabel)))
-    return found
+                planned.append((stage.name, panel.title, partial(_curves, lines=lines, ylabel=panel.ylabel)))
+    return planned
 
 
 def series(curve: Sequence[dict[str, Any]], panel: Panel) -> dict[str, list[tuple[int, float]]]:
     """Return label -> (step, value) points of a panel's lines, those that were logged."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    points_by_label: dict[str, list[tuple[int, float]]] = {}
     keys = sorted({key for event in curve for key in event})
     for pattern, label in panel.lines:
         before, star, after = pattern.partition("*")
@@ -168,9 +167,9 @@ def series(curve: Sequence[dict[str, Any]], panel: Panel) -> dict[str, list[tupl
             if key != pattern and not (star and key == f"{before}{name}{after}" and name and "/" not in name):
                 continue
             points = [(event["step"], event[key]) for event in curve if key in event]
-            if points not in found.values():  # a single reward is also the sum of all
-                found[label or name] = points
-    return found
+            if points not in points_by_label.values():  # a single reward is also the sum of all
+                points_by_label[label or name] = points
+    return points_by_label
 
 
 def _curves(axes: Any, lines: dict[str, list[tuple[int, float]]], ylabel: str) -> None:
@@ -241,7 +240,7 @@ def _by_difficulty(axes: Any, stages: Sequence[StageSummary], benchmark: str) ->
 
 def _pass_rates(stage: StageSummary) -> tuple[list[float], list[float]]:
     """Return the pass rates of the rows that a data stage kept and of those that it dropped."""
-    if stage.type != "data" or not stage.manifest:
+    if stage.makes != "rows" or not stage.manifest:
         return [], []
     aside = stage.folder / "dropped.jsonl"
     dropped = (entry["row"] for entry in read_rows(aside)) if aside.exists() else ()

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from light_r1.errors import RunDirError
+from light_r1.recipe.stage_block import stage_type
 from light_r1.rollouts.scores import Comparison, Estimate, compare, paired_difference
 
 Json = dict[str, Any]
@@ -24,6 +25,7 @@ class StageSummary:
     Args:
         name: Its name.
         type: Its type.
+        makes: Kind of its output: `model`, `rows` or `scores`.
         inputs: Models it starts from.
         manifest: Its manifest, or `None` while it is not done.
         curve: Logged steps of its training, in order.
@@ -34,6 +36,7 @@ class StageSummary:
 
     name: str
     type: str
+    makes: str
     inputs: tuple[str, ...]
     manifest: Json | None
     curve: list[Json]
@@ -44,7 +47,7 @@ class StageSummary:
     @property
     def makes_model(self) -> bool:
         """Whether the stage's output is a model."""
-        return self.type not in ("data", "evaluate", START)
+        return self.makes == "model" and self.type != START
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,9 @@ class RunSummary:
 
     def pairs(self, stage: StageSummary, benchmark: str) -> list[tuple[str, Json, Json]]:
         """Return (input, the stage's scores, the input's) for each scored input; a second evaluation has none."""
-        if stage.type == "evaluate" or benchmark not in stage.scores:
+        if stage.makes == "scores" or benchmark not in stage.scores:
             return []
-        before = {s.name: s.scores[benchmark] for s in self.stages if benchmark in s.scores and s.type != "evaluate"}
+        before = {s.name: s.scores[benchmark] for s in self.stages if benchmark in s.scores and s.makes != "scores"}
         return [(name, stage.scores[benchmark], before[name]) for name in stage.inputs if name in before]
 
     def change(self, stage: StageSummary, benchmark: str) -> Estimate | None:
@@ -136,16 +139,23 @@ def read_run(root: Path) -> RunSummary:
     recipe = json.loads(resolved.read_text(encoding="utf-8"))
     first: dict[str, str] = {}
     for spec in recipe["stages"]:
-        if spec["type"] == "evaluate":
+        if _makes(spec) == "scores":
             first.setdefault(_scored(spec), spec["name"])
     stages = []
     if START in first:
-        stages.append(_stage(root / START, {"name": START, "type": START, "inputs": []}, root / first[START]))
+        stages.append(
+            _stage(root / START, {"name": START, "type": START, "makes": "model", "inputs": []}, root / first[START])
+        )
     for spec in recipe["stages"]:
-        own = spec["name"] if spec["type"] == "evaluate" else first.get(spec["name"])
+        own = spec["name"] if _makes(spec) == "scores" else first.get(spec["name"])
         if spec["name"] not in first.values():
             stages.append(_stage(root / spec["name"], spec, root / own if own else None))
     return RunSummary(recipe["name"], stages, recipe, root)
+
+
+def _makes(spec: Json) -> str:
+    """Return what a stage makes; recipes resolved by earlier versions do not say it, but its type does."""
+    return spec["makes"] if "makes" in spec else stage_type(spec["type"]).makes
 
 
 def _scored(spec: Json) -> str:
@@ -158,6 +168,7 @@ def _stage(folder: Path, spec: Json, evaluation: Path | None) -> StageSummary:
     return StageSummary(
         name=spec["name"],
         type=spec["type"],
+        makes=_makes(spec),
         inputs=tuple(spec["inputs"]),
         manifest=_json(folder / "manifest.json"),
         curve=list(_lines(folder / "metrics.jsonl")),
@@ -169,32 +180,31 @@ def _stage(folder: Path, spec: Json, evaluation: Path | None) -> StageSummary:
 
 def _funnel(stage: StageSummary) -> list[FunnelRow]:
     rows = stage.manifest["rows"] if stage.manifest else None
-    if not rows or stage.type == "evaluate":
+    if not rows or stage.makes == "scores":
         return []
-    steps = _json(stage.folder / "output/steps.json") if stage.type == "data" else None
+    steps = _json(stage.folder / "output/steps.json")
     if steps:
         names = [f"{stage.name}: {s['step']}" if len(steps) > 1 else stage.name for s in steps]
         return [FunnelRow(n, s["in"], s["kept"], s["dropped"]) for n, s in zip(names, steps, strict=True)]
-    unit = "pairs" if stage.type == "dpo" else "rows"
-    return [FunnelRow(stage.name, rows["in"], rows["kept"], rows["dropped"], unit)]
+    return [FunnelRow(stage.name, rows["in"], rows["kept"], rows["dropped"], rows.get("unit", "rows"))]
 
 
 def chosen_questions(scores: Json, count: int) -> list[str]:
     """Return the identities of a few questions of a benchmark, the same for every stage."""
-    asked = sorted(scores["by_question"])
-    return Random(0).sample(asked, min(count, len(asked)))
+    questions = sorted(scores["by_question"])
+    return Random(0).sample(questions, min(count, len(questions)))
 
 
 def first_samples(stage: StageSummary, benchmark: str, questions: Sequence[str]) -> list[Json]:
     """Return a stage's first sample for each question that it was asked, in the order of `questions`."""
     if stage.evaluation is None:
         return []
-    found: dict[str, Json] = {}
+    by_question: dict[str, Json] = {}
     for sample in _lines(stage.evaluation / "output/samples.jsonl", holding=questions):
         if sample["benchmark"] == benchmark and sample["sample_index"] == 0:
-            found[sample["prompt_id"]] = sample
+            by_question[sample["prompt_id"]] = sample
     # Samples kept by a version that did not write the `problem` beside them show nothing.
-    return [found[question] for question in questions if "problem" in found.get(question, {})]
+    return [by_question[question] for question in questions if "problem" in by_question.get(question, {})]
 
 
 def _json(path: Path) -> Any:

@@ -153,8 +153,8 @@ def _score_blocks(run: RunSummary) -> list[Block]:
     for benchmark in run.benchmarks:
         scored = [stage for stage in run.stages if benchmark in stage.scores]
         main = _score_name(run, benchmark)
-        found = dict.fromkeys(key for stage in scored for key in stage.scores[benchmark])
-        names = [key for key in found if f"{key}_se" in found]
+        keys = dict.fromkeys(key for stage in scored for key in stage.scores[benchmark])
+        names = [key for key in keys if f"{key}_se" in keys]
         rows = []
         for stage in scored:
             scores = stage.scores[benchmark]
@@ -197,9 +197,9 @@ def _sample_blocks(run: RunSummary, benchmark: str) -> list[Block]:
     blocks: list[Block] = []
     for samples in shown.values():
         if samples:
-            asked = samples[0][1]
+            first = samples[0][1]
             blocks.append(Heading(f"Samples: {benchmark}", 2) if not blocks else Heading("Another question", 3))
-            blocks.append(Verbatim(f"Question, answer {asked['answer']}:", _shortened(asked["problem"])))
+            blocks.append(Verbatim(f"Question, answer {first['answer']}:", _shortened(first["problem"])))
         blocks += [Verbatim(f"{name}: {_verdict(sample)}", _shortened(sample["text"])) for name, sample in samples]
     return blocks
 

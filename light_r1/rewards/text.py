@@ -5,25 +5,34 @@ Formula and source of each are in `docs/rewards.md`. Lengths are in tokens unles
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
 from data_tools.traces.languages import LANGUAGES, read_language
+from data_tools.traces.thoughts import THINK_TAGS
 from light_r1.errors import LightR1Error, did_you_mean
+from light_r1.models.chat import checked_tags
 
 Reward = Callable[..., list[float | None]]
 
-_THINK = re.compile(r"\A\s*<think>(?:(?!</?think>).)*</think>(?:(?!</?think>).)*\Z", re.DOTALL)
-_THINK_CLOSED = re.compile(r"\A(?:(?!</?think>).)*</think>(?:(?!</?think>).)*\Z", re.DOTALL)
+
+def get_format_reward(*, think_tokens: Sequence[str] = THINK_TAGS) -> Reward:
+    """Build the reward that is 1 if a response is exactly one closed thought followed by text without tags, else 0.
+
+    Args:
+        think_tokens: Opening and closing tag; without any, every response has the format.
+    """
+    tags = checked_tags(think_tokens)
+
+    def format(completions: Sequence[str], **_: Any) -> list[float | None]:
+        return [_has_format(text, tags) for text in completions]
+
+    return format
 
 
-def format(completions: Sequence[str], **_: Any) -> list[float | None]:
-    """Return 1 if the response is exactly one closed thought followed by text without tags, else 0."""
-    return [float(_THINK.match(text) is not None) for text in completions]
-
-
-def get_think_format_reward(*, opening_tag: Literal["required", "in_template"] = "required") -> Reward:
+def get_think_format_reward(
+    *, opening_tag: Literal["required", "in_template"] = "required", think_tokens: Sequence[str] = THINK_TAGS
+) -> Reward:
     """Build `format` for completions that start behind an opening tag of the chat template.
 
     `StagedGRPOTrainer` puts a forced opening tag back, so its completions have one. In plain TRL trainers with a
@@ -31,18 +40,36 @@ def get_think_format_reward(*, opening_tag: Literal["required", "in_template"] =
 
     Args:
         opening_tag: `required`: as `format`. `in_template`: a response must not open a thought, only close it.
+        think_tokens: As `get_format_reward` takes them.
     """
-    pattern = _THINK if opening_tag == "required" else _THINK_CLOSED
+    tags = checked_tags(think_tokens)
 
     def think_format(completions: Sequence[str], **_: Any) -> list[float | None]:
-        return [float(pattern.match(text) is not None) for text in completions]
+        return [_has_format(text, tags, opened=opening_tag == "required") for text in completions]
 
     return think_format
 
 
-def tag_count(completions: Sequence[str], **_: Any) -> list[float | None]:
-    """Return 1/2 for each think tag that occurs exactly once (Open-RS, `tag_count`)."""
-    return [0.5 * (text.count("<think>") == 1) + 0.5 * (text.count("</think>") == 1) for text in completions]
+def _has_format(text: str, tags: Sequence[str], *, opened: bool = True) -> float:
+    if not tags:
+        return 1.0
+    opening, closing = tags
+    begins = text.lstrip().startswith(opening) or not opened
+    return float(begins and text.count(opening) == opened and text.count(closing) == 1)
+
+
+def get_tag_count_reward(*, think_tokens: Sequence[str] = THINK_TAGS) -> Reward:
+    """Build the reward that is 1/2 for each think tag that occurs exactly once (Open-RS, `tag_count`).
+
+    Args:
+        think_tokens: Opening and closing tag; without any, every response gets 1.
+    """
+    tags = checked_tags(think_tokens)
+
+    def tag_count(completions: Sequence[str], **_: Any) -> list[float | None]:
+        return [1 - sum(text.count(tag) != 1 for tag in tags) / 2 for text in completions]
+
+    return tag_count
 
 
 def get_repetition_reward(
@@ -104,7 +131,7 @@ def get_soft_overlong_reward(*, max_len: int, cache: int) -> Reward:
     return soft_overlong
 
 
-def get_language_consistency_reward(*, language: str = "en") -> Reward:
+def get_language_consistency_reward(*, language: str = "en", think_tokens: Sequence[str] = THINK_TAGS) -> Reward:
     """Build the language consistency reward of DeepSeek-R1 (2501.12948 §2.3.2): the share of one language's letters.
 
     By script: letters of a response that belong to the scripts of `language`, over all letters, maths, LaTeX commands,
@@ -112,6 +139,7 @@ def get_language_consistency_reward(*, language: str = "en") -> Reward:
 
     Args:
         language: Code of a language that `data_tools.traces.languages` knows.
+        think_tokens: Tags, whose letters do not count.
 
     Raises:
         LightR1Error: It does not know the language.
@@ -121,15 +149,18 @@ def get_language_consistency_reward(*, language: str = "en") -> Reward:
             f"language_consistency: {language!r} is not one of {sorted(LANGUAGES)}. "
             f"{did_you_mean(language, LANGUAGES)}"
         )
+    tags = checked_tags(think_tokens)
     # Latin letters are names and terms elsewhere, but a Chinese answer written in English is not consistent.
     scripts = [script for script in LANGUAGES[language] if script != "latin"] or ["latin"]
 
     def language_consistency(completions: Sequence[str], **_: Any) -> list[float | None]:
-        return [_script_share(text, scripts) for text in completions]
+        return [_script_share(text, scripts, tags) for text in completions]
 
     return language_consistency
 
 
-def _script_share(text: str, scripts: Sequence[str]) -> float:
-    shares = read_language(text.replace("<think>", " ").replace("</think>", " ")).scripts
+def _script_share(text: str, scripts: Sequence[str], tags: Sequence[str]) -> float:
+    for tag in tags:
+        text = text.replace(tag, " ")
+    shares = read_language(text).scripts
     return sum(shares.get(script, 0.0) for script in scripts) if shares else 1.0

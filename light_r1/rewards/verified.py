@@ -3,9 +3,10 @@
 A reward is TRL's: a function of keyword columns (`completions`, `completion_ids`, `answer`, ...) that returns one
 number or `None` for each completion. `None` means "cannot say" and leaves the completion out of this reward. One with
 options is a factory `get_<name>_reward(...)` whose parameters are the recipe's keys. Completions arrive as whole
-responses: the trainer puts a forced opening tag back and keeps special think tokens.
+responses: the trainer puts a forced opening tag back and keeps special think tokens. What stands behind the thought is
+graded; a factory that takes `think_tokens` gets those of the recipe's chat, one used alone takes `<think>`.
 
-Here are the rewards that ask whether the answer is right; those of text and length are in `rewards_text.py`.
+Here are the rewards that ask whether the answer is right; those of text and length are in `text.py`.
 """
 
 from __future__ import annotations
@@ -14,35 +15,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from data_tools.traces.thoughts import THINK_TAGS
 from light_r1.errors import LightR1Error
-from light_r1.rewards import REWARDS, load_reward
-from light_r1.rewards.text import (
-    Reward,
-    format,
-    get_language_consistency_reward,
-    get_repetition_reward,
-    get_soft_overlong_reward,
-    get_think_format_reward,
-    tag_count,
-)
-from light_r1.rollouts.judge import Gold, Judge, judge, shared_judge
-
-__all__ = [
-    "REWARDS",
-    "Reward",
-    "accuracy",
-    "format",
-    "get_accuracy_reward",
-    "get_cosine_reward",
-    "get_kimi_length_reward",
-    "get_language_consistency_reward",
-    "get_repetition_reward",
-    "get_soft_overlong_reward",
-    "get_think_format_reward",
-    "judge",
-    "load_reward",
-    "tag_count",
-]
+from light_r1.models.chat import checked_tags
+from light_r1.rewards.text import Reward
+from light_r1.rollouts.judge import Gold, Judge, shared_judge
 
 LogMetric = Callable[[str, float], None]
 
@@ -61,10 +38,10 @@ def right_or_none(
     Args:
         responses: Whole responses.
         golds: The answer of each, or several of which each is right.
-        by: Who judges; the judge that all rewards share if `None`.
+        by: Who judges; the shared judge of `<think>` tags if `None`.
         log_metric: TRL's, for the verifier's time and its time-outs.
     """
-    judging = by or shared_judge()
+    judging = by or shared_judge(THINK_TAGS)
     before = judging.seconds
     verdicts = judging.verdicts(responses, golds)
     if log_metric is not None and verdicts:
@@ -93,17 +70,26 @@ def accuracy(
 
 
 def get_accuracy_reward(
-    *, correct: float = 1.0, wrong: float = 0.0, workers: int = 2, deadline_s: float = 2.0
+    *,
+    correct: float = 1.0,
+    wrong: float = 0.0,
+    workers: int | None = None,
+    deadline_s: float | None = None,
+    think_tokens: Sequence[str] = THINK_TAGS,
 ) -> Reward:
-    """Build `accuracy` with other values, or with its own verifier processes.
+    """Build `accuracy` with other values, other tags, or with its own verifier processes.
 
     Args:
         correct: Value of a right response.
         wrong: Value of a wrong one.
-        workers: Verifier processes.
-        deadline_s: Seconds one response may take before its process is killed.
+        workers: Verifier processes of its own, 2 if only `deadline_s` is given. Without both, those that all rewards
+            share.
+        deadline_s: Seconds one response may take before its process is killed, 2 if only `workers` is given.
+        think_tokens: Opening and closing tag of the thought; empty for none.
     """
-    own = Judge(workers=workers, deadline_s=deadline_s)
+    tags = checked_tags(think_tokens)
+    own = workers is not None or deadline_s is not None
+    by = Judge(workers=workers or 2, deadline_s=deadline_s or 2.0, think_tokens=tags) if own else shared_judge(tags)
 
     def accuracy(
         completions: Sequence[str],
@@ -111,7 +97,7 @@ def get_accuracy_reward(
         log_metric: LogMetric | None = None,
         **_: Any,
     ) -> list[float | None]:
-        verdicts = right_or_none(completions, answer, by=own, log_metric=log_metric)
+        verdicts = right_or_none(completions, answer, by=by, log_metric=log_metric)
         return [None if right is None else correct if right else wrong for right in verdicts]
 
     return accuracy
@@ -127,6 +113,7 @@ def get_cosine_reward(
     cap_correct: float | None = None,
     exceeded: float | None = None,
     unit: Literal["tokens", "characters"] = "tokens",
+    think_tokens: Sequence[str] = THINK_TAGS,
 ) -> Reward:
     r"""Build the cosine length reward (Yeo et al. 2502.03373).
 
@@ -144,12 +131,14 @@ def get_cosine_reward(
             Light-R1 (§4) clips the shortening bonus to stop an early collapse of length; the bound is not published.
         exceeded: Value of any response of `max_len` or more (Yeo: -10); the schedule's end if `None`.
         unit: What lengths count. Open-RS counts characters.
+        think_tokens: Opening and closing tag of the thought; empty for none.
 
     Raises:
         LightR1Error: `max_len` is not positive.
     """
     if max_len < 1:
         raise LightR1Error(f"cosine: max_len must be at least 1, got {max_len}")
+    by = shared_judge(checked_tags(think_tokens))
 
     def value(right: bool, length: int) -> float:
         if exceeded is not None and length >= max_len:
@@ -167,7 +156,7 @@ def get_cosine_reward(
         **_: Any,
     ) -> list[float | None]:
         lengths = [len(one) for one in (completion_ids if unit == "tokens" else completions)]
-        verdicts = right_or_none(completions, answer)
+        verdicts = right_or_none(completions, answer, by=by)
         return [
             None if right is None else value(right, length) for right, length in zip(verdicts, lengths, strict=True)
         ]
@@ -175,7 +164,9 @@ def get_cosine_reward(
     return cosine
 
 
-def get_kimi_length_reward(*, unit: Literal["tokens", "characters"] = "tokens") -> Reward:
+def get_kimi_length_reward(
+    *, unit: Literal["tokens", "characters"] = "tokens", think_tokens: Sequence[str] = THINK_TAGS
+) -> Reward:
     """Build the length reward of Kimi k1.5 (2501.12599 §2.3.3): shorter is better within a prompt's group.
 
     With x = 1/2 - (len - shortest) / (longest - shortest) over the group, a right response gets x, a wrong one
@@ -184,7 +175,9 @@ def get_kimi_length_reward(*, unit: Literal["tokens", "characters"] = "tokens") 
 
     Args:
         unit: What lengths count.
+        think_tokens: Opening and closing tag of the thought; empty for none.
     """
+    by = shared_judge(checked_tags(think_tokens))
 
     def kimi_length(
         prompts: Sequence[str],
@@ -198,7 +191,8 @@ def get_kimi_length_reward(*, unit: Literal["tokens", "characters"] = "tokens") 
         for prompt, length in zip(prompts, lengths, strict=True):
             groups.setdefault(str(prompt), []).append(length)
         rewards: list[float | None] = []
-        for prompt, length, right in zip(prompts, lengths, right_or_none(completions, answer), strict=True):
+        verdicts = right_or_none(completions, answer, by=by)
+        for prompt, length, right in zip(prompts, lengths, verdicts, strict=True):
             shortest, longest = min(groups[str(prompt)]), max(groups[str(prompt)])
             share = 0.5 - (length - shortest) / (longest - shortest) if longest > shortest else 0.0
             rewards.append(None if right is None else share if right else min(0.0, share))

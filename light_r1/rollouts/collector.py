@@ -83,7 +83,7 @@ class Collector:
     def _judged(self, completions: Sequence[Completion], by_id: dict[str, Row]) -> Iterator[Row]:
         texts = [self.chat.response_text(completion.completion_ids) for completion in completions]
         golds = [by_id[completion.request.prompt_id]["answer"] for completion in completions]
-        verdicts = shared_judge().verdicts(texts, golds)
+        verdicts = shared_judge(self.chat.think_tokens).verdicts(texts, golds)
         for completion, text, verdict in zip(completions, texts, verdicts, strict=True):
             yield {
                 "prompt_id": completion.request.prompt_id,

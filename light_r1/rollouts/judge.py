@@ -17,7 +17,8 @@ from weakref import WeakSet
 
 from data_tools.answers.verifier_pool import VerifierPool
 from data_tools.answers.verify import Verdict, verify
-from data_tools.traces.thoughts import answer_part
+from data_tools.traces.thoughts import THINK_TAGS, behind_thought
+from light_r1.models.chat import checked_tags
 
 Gold = str | list[str]
 
@@ -26,10 +27,10 @@ _REMEMBERED = 8192
 _judges: WeakSet[Judge] = WeakSet()
 
 
-def judge(response: str, gold: Gold) -> Verdict:
+def judge(response: str, gold: Gold, think_tokens: Sequence[str] = THINK_TAGS) -> Verdict:
     """Verify one response in this process, without a deadline."""
-    answer = answer_part(response)
-    return _UNCLOSED if answer is None else verify(answer, gold)
+    answer = behind_thought(response, think_tokens)
+    return _UNCLOSED if answer is None else verify(answer, gold, with_thought=False)
 
 
 class Judge:
@@ -38,6 +39,7 @@ class Judge:
     Args:
         workers: Number of processes; started at the first batch.
         deadline_s: Seconds one response may take.
+        think_tokens: Opening and closing tag of the thought, as `behind_thought` takes them; empty for none.
 
     Attributes:
         reasons: How often which reason left a response without a verdict.
@@ -45,9 +47,10 @@ class Judge:
         asked: Responses judged so far.
     """
 
-    def __init__(self, *, workers: int = 2, deadline_s: float = 2.0) -> None:
+    def __init__(self, *, workers: int = 2, deadline_s: float = 2.0, think_tokens: Sequence[str] = THINK_TAGS) -> None:
         self.workers = workers
         self.deadline_s = deadline_s
+        self.think_tokens = checked_tags(think_tokens)
         self.reasons: Counter[str] = Counter()
         self.seconds = 0.0
         self.asked = 0
@@ -72,7 +75,7 @@ class Judge:
         return found
 
     def _verdicts(self, responses: Sequence[str], golds: Sequence[Gold]) -> list[Verdict]:
-        answers = [answer_part(response) for response in responses]
+        answers = [behind_thought(response, self.think_tokens) for response in responses]
         keys = [(answer or "", repr(gold)) for answer, gold in zip(answers, golds, strict=True)]
         new = {
             key: (answer, gold)
@@ -94,7 +97,7 @@ class Judge:
 
     def _running_pool(self) -> VerifierPool:
         if self._pool is None or self._owner != os.getpid():  # a forked process cannot use its parent's pipes
-            self._pool = VerifierPool(self.workers, self.deadline_s, start_method="fork")
+            self._pool = VerifierPool(self.workers, self.deadline_s, start_method="fork", with_thought=False)
             self._owner = os.getpid()
         return self._pool
 
@@ -111,6 +114,6 @@ def time_outs() -> Counter[str]:
 
 
 @cache
-def shared_judge() -> Judge:
-    """Return the judge that all rewards of this process share."""
-    return Judge(workers=max(1, min(4, (os.cpu_count() or 2) - 1)))
+def shared_judge(think_tokens: tuple[str, ...]) -> Judge:
+    """Return the judge of these tags that the whole process shares."""
+    return Judge(workers=max(1, min(4, (os.cpu_count() or 2) - 1)), think_tokens=think_tokens)

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Literal
 
 from data_tools.rows.row import Dropped, Row
+from data_tools.traces.thoughts import behind_thought, split_think
 from light_r1.errors import DataError
 from light_r1.models.chat import ChatFormat
 from light_r1.rollouts.judge import shared_judge
@@ -134,10 +135,14 @@ def _right_thoughts(row: Row, samples: Sequence[Sequence[int]], chat: ChatFormat
         return right
     thoughts: dict[int, str] = {}
     for index, ids in enumerate(samples):
-        thought, closed, _ = chat.response_text(ids).rpartition(chat.think_tokens[1])
-        if closed:
-            thoughts[index] = thought.replace(chat.think_tokens[0], "")
-    verdicts = shared_judge().verdicts(list(thoughts.values()), [row["answer"]] * len(thoughts))
+        text = chat.response_text(ids)
+        answer = behind_thought(text, chat.think_tokens)
+        if answer is not None and answer != text:
+            thought = text.removesuffix(answer)
+            for tag in chat.think_tokens:
+                thought = thought.replace(tag, "")
+            thoughts[index] = thought
+    verdicts = shared_judge(chat.think_tokens).verdicts(list(thoughts.values()), [row["answer"]] * len(thoughts))
     for index, verdict in zip(thoughts, verdicts, strict=True):
         right[index] = verdict.correct
     return right
@@ -167,7 +172,11 @@ def _chosen(row: Row, chat: ChatFormat, options: PairOptions, rng: Random) -> li
 def _is_right(teacher: str, row: Row, chat: ChatFormat) -> bool:
     if row.get("answer") is None:
         raise DataError(f"verify_teacher needs an answer to verify against; the columns are {', '.join(sorted(row))}")
-    (verdict,) = shared_judge().verdicts([chat.answer_text(teacher)], [row["answer"]])
+    parts = split_think(teacher, chat.think_tokens)
+    if parts.fault == "unclosed_think":
+        return False
+    answer = teacher if parts.answer is None else parts.answer
+    (verdict,) = shared_judge(chat.think_tokens).verdicts([answer], [row["answer"]])
     return verdict.correct
 
 

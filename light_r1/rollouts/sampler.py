@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Protocol
 
 SAMPLERS = {
     "hf": "light_r1.rollouts.hf:from_chat",
     "openai": "light_r1.rollouts.openai:from_chat",
     "vllm": "light_r1.rollouts.vllm:from_chat",
 }
+READS_FROM_DISK = frozenset({"vllm"})  # backends that load the weights themselves, from the path in the model's config
 
 
 @dataclass(frozen=True, slots=True)

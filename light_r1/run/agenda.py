@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,12 +61,16 @@ class Agenda:
         recipe: The recipe.
         run_dir: Its folder.
         processes: Number of processes that it is decided for.
+        load: Gives the type of a stage: `load_stage`, or `described_stage` where none of a user's code may run.
     """
 
-    def __init__(self, recipe: Recipe, run_dir: RunDir, processes: int) -> None:
+    def __init__(
+        self, recipe: Recipe, run_dir: RunDir, processes: int, load: Callable[[str], Stage] = load_stage
+    ) -> None:
         self.recipe = recipe
         self.dir = run_dir
         self.processes = processes
+        self._load = load
         self._artifacts: dict[str, Artifact] = {}
 
     def decide(self, spec: StageSpec) -> Planned:
@@ -75,10 +79,10 @@ class Agenda:
         Raises:
             RunDirError: A stage that it reads was not decided before and is not done.
         """
-        stage = load_stage(spec.type)
+        stage = self._load(spec.type)
         inputs = {name: self._input(name, spec.name) for name in stages_needed(spec, self.recipe)}
-        made = {name: artifact.fingerprint for name, artifact in inputs.items()}
-        hashes = input_hashes(spec, stage, self.recipe, made, cache=self.dir.hashes)
+        fingerprints = {name: artifact.fingerprint for name, artifact in inputs.items()}
+        hashes = input_hashes(spec, stage, self.recipe, fingerprints, cache=self.dir.hashes)
         settings = stage.resolved(spec, self.recipe, hashes)
         folder, batch = self.dir.stage(spec.name), self._batch(spec, stage)
         decision = decide(folder, settings, batch=batch)

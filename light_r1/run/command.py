@@ -83,7 +83,7 @@ def run_command(args: argparse.Namespace) -> int:
     """Check a recipe and run it."""
     from light_r1.run.check import load_checked
 
-    checked = load_checked(args.recipe, args.overrides)
+    checked = load_checked(args.recipe, args.overrides, trust=True)
     check_names(checked.recipe, args)
     from light_r1.ranks import leave_ranks
     from light_r1.run.walk import run_recipe

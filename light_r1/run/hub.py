@@ -41,11 +41,11 @@ class HubName:
 
 def hub_names(recipe: Recipe, stages: Iterable[StageSpec]) -> list[HubName]:
     """Return what these stages take from the hub, each once."""
-    found: dict[tuple[str, str, str | None], HubName] = {}
+    names: dict[tuple[str, str, str | None], HubName] = {}
     for stage in stages:
         for item in (*_models(recipe, stage), *_data_sets(recipe, stage)):
-            found.setdefault((item.kind, item.name, item.revision), item)
-    return list(found.values())
+            names.setdefault((item.kind, item.name, item.revision), item)
+    return list(names.values())
 
 
 def _models(recipe: Recipe, stage: StageSpec) -> Iterator[HubName]:
@@ -64,7 +64,7 @@ def _data_sets(recipe: Recipe, stage: StageSpec) -> Iterator[HubName]:
     for name in (stage.data, stage.eval_data):
         if name is not None:
             yield from _of_source(recipe, name)
-    if stage.type == "evaluate" and recipe.evaluate is not None:
+    if "evaluate" in load_stage(stage.type).reads and recipe.evaluate is not None:
         for name, source in recipe.evaluate.benchmarks.items():
             yield from _data_set(f"evaluate.benchmarks.{name}", source)
 

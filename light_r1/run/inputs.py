@@ -20,7 +20,7 @@ from light_r1.stages.base import Stage
 
 
 def input_hashes(
-    spec: StageSpec, stage: Stage, recipe: Recipe, made: Mapping[str, str], *, cache: Path
+    spec: StageSpec, stage: Stage, recipe: Recipe, fingerprints: Mapping[str, str], *, cache: Path
 ) -> dict[str, Any]:
     """Return a hash of each input of a stage, by name; of a data source, its settings and hashes.
 
@@ -28,13 +28,13 @@ def input_hashes(
         spec: The stage.
         stage: Its type.
         recipe: The recipe.
-        made: Fingerprints of the earlier stages that it reads.
+        fingerprints: Fingerprints of the earlier stages that it reads.
         cache: File that remembers the hashes of data files.
 
     Raises:
         DataError: A file is missing.
     """
-    hashes: dict[str, Any] = dict(made)
+    hashes: dict[str, Any] = dict(fingerprints)
     for name in (spec.data, spec.eval_data):
         if name is not None and name not in hashes:
             hashes[name] = source_identity(recipe, recipe.data[name], cache=cache)

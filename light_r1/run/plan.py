@@ -21,12 +21,7 @@ from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run.agenda import Agenda, selected
 from light_r1.run_dir.folder import RunDir, existing_folder
 from light_r1.run_dir.words import readable_bytes
-from light_r1.stages.data import _data
-from light_r1.stages.dpo import _dpo
-from light_r1.stages.evaluate import _evaluate
-from light_r1.stages.grpo import _grpo
-from light_r1.stages.merge import _merge
-from light_r1.stages.sft import _sft
+from light_r1.stages import described_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +101,10 @@ def plan_recipe(
     questions = questions_of(recipe)
     plans = []
     for stage in recipe.stages:
-        read = questions if stage.type == "evaluate" else _rows_read(stage, recipe, rows)
+        read = questions if stage.makes == "scores" else _rows_read(stage, recipe, rows)
         action, reason = decisions[stage.name] if stage.name in chosen else ("-", "not selected")
-        found = estimate(Work(stage, recipe, read, count))
-        plans.append(StagePlan(stage, action, reason, found))
+        estimate = described_stage(stage.type).estimate(Work(stage, recipe, read, count))
+        plans.append(StagePlan(stage, action, reason, estimate))
         rows[stage.name] = _rows_made(stage, recipe, decisions[stage.name][0], read)
     plan = Plan(recipe, count, tuple(plans), tuple(notes))
     return Plan(recipe, count, tuple(plans), (*notes, *_warnings(plan)))
@@ -120,7 +115,7 @@ def _decisions(recipe: Recipe, processes: int) -> dict[str, tuple[str, str]]:
     folder = RunDir(Path(recipe.output_dir) / recipe.name)
     if not folder.root.is_dir():
         return {stage.name: ("run", "not run yet") for stage in recipe.stages}
-    agenda = Agenda(recipe, folder, processes)
+    agenda = Agenda(recipe, folder, processes, described_stage)
     decisions: dict[str, tuple[str, str]] = {}
     for stage in recipe.stages:
         try:
@@ -132,8 +127,8 @@ def _decisions(recipe: Recipe, processes: int) -> dict[str, tuple[str, str]]:
     return decisions
 
 
-def _rows_read(stage: StageSpec, recipe: Recipe, made: dict[str, RowsOf]) -> RowsOf:
-    return rows_of(recipe, stage.data, made) if stage.data is not None else RowsOf(None)
+def _rows_read(stage: StageSpec, recipe: Recipe, rows: dict[str, RowsOf]) -> RowsOf:
+    return rows_of(recipe, stage.data, rows) if stage.data is not None else RowsOf(None)
 
 
 def _rows_made(stage: StageSpec, recipe: Recipe, action: str, read: RowsOf) -> RowsOf:
@@ -167,10 +162,3 @@ def _warnings(plan: Plan) -> Iterator[str]:
     if peak > free:
         needed, there = readable_bytes(peak), readable_bytes(free)
         yield f"disk: up to {needed} are needed, {there} are free in {plan.recipe.output_dir}"
-
-
-def estimate(work: Work) -> Estimate:
-    """Estimate one stage."""
-    kinds = {"sft": _sft, "dpo": _dpo, "grpo": _grpo, "data": _data, "evaluate": _evaluate, "merge": _merge}
-    kind = kinds.get(work.stage.type)
-    return Estimate(rows=work.rows.count) if kind is None else kind(work)

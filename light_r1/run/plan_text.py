@@ -12,6 +12,7 @@ from light_r1.recipe.cost.rows import Amount
 from light_r1.recipe.cost.shapes import model_shape
 from light_r1.recipe.shipped import shown
 from light_r1.recipe.spec import Recipe
+from light_r1.recipe.stage_block import stage_type
 from light_r1.run.plan import Plan, StagePlan, plan_recipe
 from light_r1.run_dir.fingerprint import INERT
 from light_r1.run_dir.words import readable_bytes
@@ -44,9 +45,9 @@ def _heading(plan: Plan) -> str:
     recipe, model = plan.recipe, plan.recipe.model
     shape = model_shape(model)
     size = f" ({_short(shape.parameters)} weights)" if shape else ""
-    made = f"a new {model.init.get('config', {}).get('model_type')} model" if model.init else "no model"
+    start = f"a new {model.init.get('config', {}).get('model_type')} model" if model.init else "no model"
     folder = Path(recipe.output_dir) / recipe.name
-    return f"{recipe.name}: {model.name_or_path or made}{size}, {plan.processes_text}, run folder {folder}"
+    return f"{recipe.name}: {model.name_or_path or start}{size}, {plan.processes_text}, run folder {folder}"
 
 
 def _table(plan: Plan) -> str:
@@ -61,24 +62,24 @@ def _table(plan: Plan) -> str:
 
 
 def _line(plan: StagePlan, whole: Plan) -> tuple[str, ...]:
-    found, shape = plan.estimate, model_shape(plan.stage.model)
+    estimate, shape = plan.estimate, model_shape(plan.stage.model)
     device = device_for(shape) if shape else None
     memory = ""
-    if found.memory is not None and device is not None:
+    if estimate.memory is not None and device is not None:
         sharded = is_sharded(device, whole.processes)
-        memory = readable_bytes(found.memory.per_process(whole.processes, sharded=sharded))
+        memory = readable_bytes(estimate.memory.per_process(whole.processes, sharded=sharded))
     return (
         plan.stage.name,
         plan.stage.type,
         plan.action,
-        _amount(found.rows) if plan.stage.type != "merge" else "",
-        f"{found.batch:,}" if found.batch else "",
-        _amount(found.steps) if found.batch else "",
-        _tokens(found.trained),
-        _tokens(found.sampled),
-        _time(found.seconds, device),
+        _amount(estimate.rows) if plan.stage.data or plan.stage.makes == "scores" else "",
+        f"{estimate.batch:,}" if estimate.batch else "",
+        _amount(estimate.steps) if estimate.batch else "",
+        _tokens(estimate.trained),
+        _tokens(estimate.sampled),
+        _time(estimate.seconds, device),
         memory,
-        readable_bytes(found.disk_kept) if found.disk_kept else "",
+        readable_bytes(estimate.disk_kept) if estimate.disk_kept else "",
     )
 
 
@@ -112,7 +113,7 @@ def _totals(plan: Plan) -> str:
     for stage in plan.todo:
         if stage.estimate.seconds is not None:
             seconds = seconds.plus(stage.estimate.seconds)
-        elif stage.stage.type not in ("merge", "data"):
+        elif stage.stage.samples or stage_type(stage.stage.type).trains:
             unknown.append(stage.stage.name)
     shape = model_shape(plan.recipe.model)
     device = device_for(shape) if shape else None

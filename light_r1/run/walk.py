@@ -44,7 +44,7 @@ def run_recipe(
 
     A stage that is done with the same settings and inputs is skipped, one that was cut off goes on, one whose
     settings changed is run again after its former folder was moved aside. The process group that it opens among
-    several processes is left open for another run: end a script of your own with `light_r1.ranks.leave_ranks()`.
+    several processes is left open for another run: end a script of your own with `light_r1.leave_ranks()`.
 
     Args:
         recipe: A recipe, or its file or name.
@@ -61,7 +61,7 @@ def run_recipe(
         StageError: A stage cannot go on.
     """
     if not isinstance(recipe, Recipe):
-        recipe = load_checked(recipe, overrides).recipe
+        recipe = load_checked(recipe, overrides, trust=True).recipe
     ranks = current_ranks()
     run = Run(recipe, RunDir(Path(recipe.output_dir) / recipe.name), ranks)
     with run.dir.lock() if ranks.is_main else nullcontext(), console(ranks):
@@ -131,15 +131,17 @@ class Run:
             set_torn_aside(folder.checkpoints)
         self.ranks.barrier()
         job = StageJob(spec, self.recipe, planned.inputs, folder, self.ranks, decision.checkpoint)
-        began, started = time.perf_counter(), now()
+        stage, began, started = load_stage(spec.type), time.perf_counter(), now()
         try:
             with attempt_log(folder, self.ranks), quiet_libraries():
-                result = load_stage(spec.type).run(job)
+                result = stage.run(job)
         except KeyboardInterrupt:
             log.info("%s: interrupted; the same command goes on %s", spec.name, _left_at(folder))
             raise
         except Exception as error:
-            if told := explained(error, spec, self.recipe, folder.attempts):
+            if told := explained(
+                error, spec.name, folder.attempts, advice=partial(stage.less_memory, spec, self.recipe)
+            ):
                 raise told from error
             raise
         self.ranks.barrier()
@@ -180,7 +182,7 @@ class Run:
                 git_commit=git_commit(),
             )
         )
-        outcome = outcome_text(spec.type, result.metrics, rows=result.rows, tokens=result.tokens, steps=result.steps)
+        outcome = outcome_text(result.metrics, rows=result.rows, tokens=result.tokens, steps=result.steps)
         log.info("%s: done in %s%s", spec.name, duration(seconds), f": {outcome}" if outcome else "")
 
     def _report(self) -> None:

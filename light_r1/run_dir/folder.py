@@ -202,8 +202,8 @@ class RunDir:
             begun = stage.read_begun()
             return order.get(name, len(order)), name != stage.name, begun.created if begun else ""
 
-        found = (StageDir(path.parent) for path in self.root.glob("*/stage.json") if _ASIDE not in path.parent.name)
-        return sorted(found, key=place)
+        folders = (StageDir(path.parent) for path in self.root.glob("*/stage.json") if _ASIDE not in path.parent.name)
+        return sorted(folders, key=place)
 
     def _recipe_stages(self) -> Iterator[str]:
         if self.recipe_json.exists():

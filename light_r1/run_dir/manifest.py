@@ -39,13 +39,15 @@ class RowCounts:
 
     Args:
         seen: Rows read (`in` in the file).
-        kept: Rows kept. For pairs: pairs made, which may be several per row.
+        kept: Rows kept, or made; pairs may be several per row.
         dropped: Rows per reason, in the order in which the reasons apply.
+        unit: What `kept` counts: `rows` or `pairs`.
     """
 
     seen: int
     kept: int
     dropped: dict[str, int] = field(default_factory=dict)
+    unit: str = "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class Manifest:
         """Return the content of `manifest.json`."""
         content: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
         if self.rows is not None:
-            content["rows"] = {"in": self.rows.seen, "kept": self.rows.kept, "dropped": self.rows.dropped}
+            counts = asdict(self.rows)
+            content["rows"] = {"in": counts.pop("seen"), **counts}
         return content
 
     @classmethod
@@ -116,7 +119,7 @@ class Manifest:
             raise RunDirError(f"{where}: schema {schema}; this light_r1 reads schema {SCHEMA}")
         try:
             if (rows := fields.get("rows")) is not None:
-                fields["rows"] = RowCounts(rows["in"], rows["kept"], dict(rows["dropped"]))
+                fields["rows"] = RowCounts(rows["in"], rows["kept"], dict(rows["dropped"]), rows.get("unit", "rows"))
             outputs = fields.get("outputs", {})
             fields["outputs"] = {path: OutputFile(**output) for path, output in outputs.items()}
             return cls(**fields)

@@ -13,31 +13,29 @@ _NUMBERS = {
     "eval_loss": "held-out loss",
     "mean_pass_rate": "mean pass rate",
 }
-_NO_MEASURE = {"grpo": ("loss",)}  # the loss of a policy gradient says nothing about progress
 
 
 def outcome_text(
-    kind: str, metrics: Mapping[str, float], *, rows: RowCounts | None, tokens: int | None, steps: int | None
+    metrics: Mapping[str, float], *, rows: RowCounts | None, tokens: int | None, steps: int | None
 ) -> str:
-    """Return the outcome of a stage of type `kind`; empty if there is nothing to say."""
-    return ", ".join(_parts(kind, metrics, rows, tokens, steps))
+    """Return the outcome of a stage: its scores if it has any, else rows, steps, tokens and its main numbers."""
+    scores = list(_scores(metrics))
+    return ", ".join(scores or _parts(metrics, rows, tokens, steps))
 
 
 def _parts(
-    kind: str, metrics: Mapping[str, float], rows: RowCounts | None, tokens: int | None, steps: int | None
+    metrics: Mapping[str, float], rows: RowCounts | None, tokens: int | None, steps: int | None
 ) -> Iterator[str]:
-    if kind == "evaluate":
-        yield from _scores(metrics)
-        return
     if rows is not None:
-        yield funnel_text(rows.seen, rows.kept, pairs=kind == "dpo")
+        yield funnel_text(rows.seen, rows.kept, unit=rows.unit)
         yield from (f"{count:,} {reason}" for reason, count in rows.dropped.items())
     if steps:
         yield f"{steps:,} step{'s' if steps > 1 else ''}"
     if tokens:
         yield f"{tokens:,} tokens"
     for key, name in _NUMBERS.items():
-        if key in metrics and key not in _NO_MEASURE.get(kind, ()):
+        # The loss of a policy gradient says nothing about progress.
+        if key in metrics and not (key == "loss" and "reward" in metrics):
             yield f"{name} {metrics[key]:.4g}"
 
 
@@ -50,9 +48,9 @@ def _scores(metrics: Mapping[str, float]) -> Iterator[str]:
             yield f"{benchmark} {name} {score} ({length:,.0f} tokens a response, {100 * cut:.0f}% cut)"
 
 
-def funnel_text(rows_in: int, kept: int, *, pairs: bool) -> str:
+def funnel_text(rows_in: int, kept: int, *, unit: str) -> str:
     """Return how many rows, or pairs, came out of how many."""
-    return f"{kept:,} pairs from {rows_in:,}" if pairs else f"{kept:,} of {rows_in:,} rows"
+    return f"{kept:,} of {rows_in:,} rows" if unit == "rows" else f"{kept:,} {unit} from {rows_in:,}"
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,8 @@
-"""What a stage is: a function from artifacts to an artifact, and what it may see.
+"""What a stage is: a function from artifacts to an artifact that knows what it needs, checks, estimates and advises.
 
 A stage declares its config class and its further keys as names, which validation reads from the source; nothing
-heavy is imported until `run`.
+heavy is imported until `run`. `check` and `plan` ask built-in stages only: of a type outside the package they ask the
+nearest built-in base (`light_r1.stages.described_stage`), so that none of a user's code runs before `run` does.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from light_r1.errors import Problem
 from light_r1.ranks import Ranks
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.rows import Sample
+from light_r1.recipe.cost.estimate import Estimate, Work
 from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run_dir.folder import StageDir
 from light_r1.run_dir.manifest import RowCounts
@@ -89,6 +92,10 @@ class Stage(ABC):
         args_class: Config class of `args`, as `module:Class`; read as text, never imported during validation.
         options_class: Dataclass of the stage's further keys.
         reads: Blocks of the recipe that the result depends on, besides args, options and inputs.
+        data: Whether the stage must name its rows (`data:`), may, or cannot.
+        models: How many models `from` may name: the least and the most; None has no bound.
+        held_out: Whether it may have `eval_data`.
+        trains: Whether it updates weights.
     """
 
     version: ClassVar[int] = 1
@@ -97,10 +104,30 @@ class Stage(ABC):
     args_class: ClassVar[str | None] = None
     options_class: ClassVar[str | None] = None
     reads: ClassVar[tuple[Literal["model", "chat", "evaluate", "sampler"], ...]] = ()
+    data: ClassVar[Literal["required", "optional", "none"]] = "optional"
+    models: ClassVar[tuple[int, int | None]] = (1, None)
+    held_out: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
 
-    def check(self, spec: StageSpec, recipe: Recipe) -> list[Problem]:
-        """Return what is wrong with the stage beyond its keys and types; nothing heavy is loaded."""
-        return []
+    def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:  # noqa: B027  may be nothing
+        """Note settings that exclude or need each other, beyond keys and types; nothing heavy is loaded.
+
+        Args:
+            spec: The stage.
+            findings: Gets the problems and notes; holds the recipe.
+            world_size: Number of processes that it will run on.
+        """
+
+    def check_rows(self, spec: StageSpec, sample: Sample, findings: Findings) -> None:  # noqa: B027  may be nothing
+        """Note what is wrong with the first rows of one of the stage's data sources."""
+
+    def estimate(self, work: Work) -> Estimate:
+        """Return steps, tokens, time, memory and disk that the stage takes, as far as they are known."""
+        return Estimate(rows=work.rows.count)
+
+    def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
+        """Return, as a sentence, which settings would need less memory; empty if nothing is known."""
+        return ""
 
     def files(self, spec: StageSpec, recipe: Recipe) -> dict[str, Path]:
         """Return further files that the result depends on, by a name for each."""

@@ -13,8 +13,8 @@ from data_tools.engine.fold import fold
 from data_tools.rows.files import read_rows, write_rows
 from data_tools.rows.row import Row
 from light_r1.recipe.check.findings import Findings
-from light_r1.recipe.check.rows import Sample, _check_answers, _need
-from light_r1.recipe.cost.estimate import Estimate, Work, _sample
+from light_r1.recipe.check.rows import REWRITES, Sample, check_answers, need
+from light_r1.recipe.cost.estimate import Estimate, Work, add_sampling
 from light_r1.recipe.sources import find_file
 from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run_dir.manifest import RowCounts
@@ -23,6 +23,17 @@ from light_r1.stages.rows import stage_rows
 
 SAMPLE = "sample"
 _WRITTEN = ("clusters",)  # options of tools that name a file they write, not one they read
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Keys of a `data` stage.
+
+    Args:
+        steps: Tools applied in order, each a mapping with `tool` and that tool's options.
+    """
+
+    steps: list[dict[str, Any]]
 
 
 class DataStage(Stage):
@@ -34,9 +45,10 @@ class DataStage(Stage):
 
     makes: ClassVar[Kind] = "rows"
     output = "rows.jsonl"
-    args_class = "light_r1.stages.data:DataArgs"
     options_class = "light_r1.stages.data:DataOptions"
     reads: ClassVar[tuple[Literal["model", "chat", "sampler"], ...]] = ("model", "chat", "sampler")
+    data = "required"
+    models = (1, 1)
 
     def files(self, spec: StageSpec, recipe: Recipe) -> dict[str, Path]:
         """Return the files that the steps' options name."""
@@ -97,6 +109,36 @@ class DataStage(Stage):
         params = sampling_params(options, job.recipe.seed)
         return sampled(collector, questions, options, params, rule, label=job.spec.name)
 
+    def check_rows(self, spec: StageSpec, sample: Sample, findings: Findings) -> None:
+        """Check the columns that the steps read, up to the first step that may add some."""
+        added: set[str] = set()
+        for step in spec.options.get("steps", []):
+            tool = step["tool"]
+            if tool == "sample":
+                if need(sample, ("problem", "answer"), f"stage {spec.name} (sample)", findings):
+                    check_answers(sample, findings)
+                added |= {"responses", "n", "n_correct", "pass_rate"}
+                continue
+            columns = tuple(column for column in tool_doc(tool).needs if column not in added)
+            # A tool drops the rows that it can do nothing with, and says so.
+            need(replace(sample, mended=True), columns, f"stage {spec.name} ({tool})", findings)
+            if tool in REWRITES:
+                return
+
+    def estimate(self, work: Work) -> Estimate:
+        """Estimate sampling; tools take no device."""
+        rows = work.rows.count
+        found = Estimate(rows=rows)
+        for step in work.stage.options.get("steps", []):
+            if step["tool"] == "sample" and rows is not None:
+                tokens = rows.times(step["n"] * step["max_tokens"]).at_most()
+                found = add_sampling(work, replace(found, sampled=tokens), step["max_tokens"])
+        return found
+
+    def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
+        """Name the settings of sampling."""
+        return "Lower batch_size or max_tokens, with which it samples."
+
 
 def _segments(steps: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Cut the steps before and after each `sample`."""
@@ -128,52 +170,3 @@ def _found(value: Any, recipe: Recipe) -> Any:
 def _metrics(rows: Sequence[Row]) -> dict[str, float]:
     rates = [row["pass_rate"] for row in rows if row.get("pass_rate") is not None]
     return {"mean_pass_rate": sum(rates) / len(rates)} if rates else {}
-
-
-# Steps after which rows may have other columns, or other contents in them, than their source has.
-_REWRITES = ("convert", "extract", "perturb")
-# Steps that repair or drop faulty rows: behind them only what is wrong with every row is a fault.
-_MENDS = ("normalize_think",)
-
-
-def _check_data_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
-    """Check the columns that the steps read, up to the first step that may add some."""
-    added: set[str] = set()
-    for step in stage.options.get("steps", []):
-        tool = step["tool"]
-        if tool == "sample":
-            if _need(sample, ("problem", "answer"), f"stage {stage.name} (sample)", findings):
-                _check_answers(sample, findings)
-            added |= {"responses", "n", "n_correct", "pass_rate"}
-            continue
-        columns = tuple(column for column in tool_doc(tool).needs if column not in added)
-        # A tool drops the rows that it can do nothing with, and says so.
-        _need(replace(sample, mended=True), columns, f"stage {stage.name} ({tool})", findings)
-        if tool in _REWRITES:
-            return
-
-
-def _data(work: Work) -> Estimate:
-    rows = work.rows.count
-    found = Estimate(rows=rows)
-    for step in work.stage.options.get("steps", []):
-        if step["tool"] == "sample" and rows is not None:
-            tokens = rows.times(step["n"] * step["max_tokens"]).at_most()
-            found = _sample(work, replace(found, sampled=tokens), step["max_tokens"])
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class DataArgs:
-    """A `data` stage has its options in `steps`, none in `args`."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataOptions:
-    """Keys of a `data` stage.
-
-    Args:
-        steps: Tools applied in order, each a mapping with `tool` and that tool's options.
-    """
-
-    steps: list[dict[str, Any]]

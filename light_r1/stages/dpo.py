@@ -6,37 +6,50 @@ With `rounds`, the policy that one round has trained is sampled for the next, ea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from light_r1.recipe.check.args import Args
-from light_r1.recipe.check.findings import Findings
-from light_r1.recipe.check.rows import Sample, _check_answers, _need, _report_first
-from light_r1.recipe.cost.estimate import Estimate, Work, _add_forward, _epochs_steps, _train
-from light_r1.recipe.cost.rows import Amount
-from light_r1.recipe.spec import StageSpec
-from light_r1.stages.sampling import SampleOptions
-
-if TYPE_CHECKING:
-    from light_r1.rollouts.pairs import PairOptions
-
-
+import json
 import shutil
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from light_r1.errors import DataError, StageError
+from light_r1.recipe.check.args import Args
+from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.rows import Sample, check_answers, need, report_first
+from light_r1.recipe.cost.estimate import Estimate, Work, add_forward, add_training, epochs_steps
+from light_r1.recipe.cost.rows import Amount
+from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run_dir.files import write_json
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Artifact, Kind, Stage, StageJob, StageResult
+from light_r1.stages.memory import training_advice
+from light_r1.stages.sampling import SampleOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from data_tools.rows.row import Dropped, Row
+    from light_r1.rollouts.pairs import PairOptions
     from light_r1.stages.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class DPOOptions:
+    """Keys of a `dpo` stage.
+
+    Args:
+        sample: How responses are sampled; without it rows must carry `responses`, or `chosen` and `rejected`.
+        pairs: How pairs are built from judged responses; null for the defaults of `PairOptions`.
+        rounds: How often to sample, pair and train; each round samples the policy that the last one has made.
+        reference: What later rounds are held against: `refresh` takes the policy at the start of the round, `keep`
+            the one at the start of the stage.
+    """
+
+    sample: SampleOptions | None = None
+    pairs: PairOptions | None = None
+    rounds: int = 1
+    reference: Literal["refresh", "keep"] = "refresh"
 
 
 class DPOStage(Stage):
@@ -52,6 +65,9 @@ class DPOStage(Stage):
     args_class = "light_r1.trainers.dpo.config:SemiOnPolicyDPOConfig"
     options_class = "light_r1.stages.dpo:DPOOptions"
     reads: ClassVar[tuple[Literal["model", "chat", "sampler"], ...]] = ("model", "chat", "sampler")
+    data = "required"
+    models = (1, 1)
+    trains = True
 
     def run(self, job: StageJob) -> StageResult:
         """Make the pairs, or take those of an earlier attempt, then train; once, or round by round."""
@@ -77,6 +93,84 @@ class DPOStage(Stage):
             sum(result.steps or 0 for result in results),
         )
 
+    def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
+        """Check losses, the reference, and that the longest sampled response can be trained on."""
+        args = Args(spec)
+        key = f"{spec.name}.args"
+        losses, weights = args["loss_type"] or ["sigmoid"], args["loss_weights"]
+        if weights is not None and len(weights) != len(losses):
+            findings.at(f"{key}.loss_weights", f"{len(weights)} weights for {len(losses)} losses")
+        if args["precompute_ref_log_probs"] and args["sync_ref_model"]:
+            findings.at(f"{key}.sync_ref_model", "a reference scored once cannot follow the model", "one of the two")
+        sample, pairs = spec.options.get("sample") or {}, spec.options.get("pairs") or {}
+        longest = min(sample.get("max_tokens", 0), pairs.get("max_rejected_tokens") or sample.get("max_tokens", 0))
+        limit = args["max_length"]
+        if limit is not None and longest > limit:
+            findings.at(
+                f"{key}.max_length",
+                f"{limit} is less than sample.max_tokens {longest}: the longest rejected responses would be dropped"
+                + ("" if args.written("max_length") else " (it is TRL's default, not set here)"),
+                f"max_length of {longest} and room for the prompt",
+            )
+        if pairs.get("chosen") == "self" and sample.get("n") == 1:
+            findings.at(f"{spec.name}.sample.n", "one response cannot be right and wrong", "at least 2")
+
+    def check_rows(self, spec: StageSpec, sample: Sample, findings: Findings) -> None:
+        """Check for questions to sample, judged responses, or ready pairs."""
+        pairs = spec.options.get("pairs") or {}
+        teacher = pairs.get("chosen", "teacher") == "teacher"
+        who = f"stage {spec.name}"
+        columns: tuple[str, ...] = ("problem",)
+        if spec.options.get("sample"):
+            columns = (*columns, "answer", "solution") if teacher else (*columns, "answer")
+            if need(sample, columns, who, findings):
+                check_answers(sample, findings)
+        elif sample.has("responses"):
+            columns = (*columns, "solution") if teacher else columns
+            if teacher and pairs.get("verify_teacher", True):
+                columns = (*columns, "answer")
+            if need(sample, columns, who, findings) and "answer" in columns:
+                check_answers(sample, findings)
+            each = "responses must be a list of items with text and correct: true, false or null"
+            report_first(sample, each, _no_responses, findings)
+            report_first(replace(sample, mended=True), "no response is there", _is_without_responses, findings)
+        elif sample.has("chosen") or sample.has("rejected"):
+            if need(sample, ("problem", "chosen", "rejected"), who, findings):
+                report_first(sample, "chosen and rejected are the same", _same_sides, findings)
+        else:
+            findings.at(
+                sample.key,
+                f"stage {spec.name} does not sample, and there are neither responses nor chosen and rejected; "
+                f"the columns are {', '.join(sample.columns)}",
+                f"sample: in stage {spec.name}, or other data",
+            )
+
+    def estimate(self, work: Work) -> Estimate:
+        """Estimate sampling, the reference and training, round by round."""
+        options, args, rows = work.stage.options, work.args, work.rows.count
+        if rows is None:
+            return add_training(work, Estimate(batch=work.batch), None)
+        sample, rounds = options.get("sample"), options.get("rounds", 1)
+        pairs = rows
+        if sample is not None or "pairs" in options:
+            pairs = rows.times((options.get("pairs") or {}).get("per_question", 1)).at_most()
+        sampled = rows.times(sample["n"] * sample["max_tokens"] * rounds).at_most() if sample else None
+        steps = epochs_steps(work, pairs, args["num_train_epochs"]).times(rounds)
+        length = args["max_length"]
+        trained = pairs.times(2 * args["num_train_epochs"] * rounds * length).at_most() if length else None
+        estimate = Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained, sampled=sampled)
+        estimate = add_training(work, estimate, Amount(length, "≤") if length else None, sequences=2)
+        # The reference scores every pair once.
+        return (
+            estimate
+            if trained is None
+            else add_forward(work, estimate, trained.value / args["num_train_epochs"], length)
+        )
+
+    def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
+        """Name the settings of training."""
+        return training_advice(spec, longest="max_length")
+
 
 def _round_job(job: StageJob, number: int, before: StageJob) -> StageJob:
     """Return the job of one round: its own folder, and the model of the round before."""
@@ -98,8 +192,6 @@ def _round_job(job: StageJob, number: int, before: StageJob) -> StageJob:
 
 
 def _round_once(current: StageJob, number: int, job: StageJob) -> StageResult:
-    import json
-
     done = current.dir.path / "done.json"
     if done.exists():
         found = json.loads(done.read_text(encoding="utf-8"))
@@ -108,7 +200,7 @@ def _round_once(current: StageJob, number: int, job: StageJob) -> StageResult:
     result = _round(current, number, start=_start(job) if job.spec.options.get("reference") == "keep" else None)
     if job.ranks.is_main:
         assert result.rows is not None
-        rows = {"seen": result.rows.seen, "kept": result.rows.kept, "dropped": result.rows.dropped}
+        rows = asdict(result.rows)
         write_json(done, {"metrics": result.metrics, "rows": rows, "tokens": result.tokens, "steps": result.steps})
     job.ranks.barrier()
     return result
@@ -166,7 +258,7 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
         **policy.lora(job),
     )
     lost = Counter(item.reason for item in dropped) + Counter(item["reason"] for item in trainer.dropped)
-    rows = RowCounts(len(questions), len(pairs) - len(trainer.dropped), dict(lost))
+    rows = RowCounts(len(questions), len(pairs) - len(trainer.dropped), dict(lost), unit="pairs")
     return train_and_save(trainer, policy, job, rows)
 
 
@@ -209,36 +301,6 @@ def _ready_pair(row: Row, policy: Policy) -> Row:
     }
 
 
-def _check_dpo_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
-    pairs = stage.options.get("pairs") or {}
-    teacher = pairs.get("chosen", "teacher") == "teacher"
-    who = f"stage {stage.name}"
-    columns: tuple[str, ...] = ("problem",)
-    if stage.options.get("sample"):
-        columns = (*columns, "answer", "solution") if teacher else (*columns, "answer")
-        if _need(sample, columns, who, findings):
-            _check_answers(sample, findings)
-    elif sample.has("responses"):
-        columns = (*columns, "solution") if teacher else columns
-        if teacher and pairs.get("verify_teacher", True):
-            columns = (*columns, "answer")
-        if _need(sample, columns, who, findings) and "answer" in columns:
-            _check_answers(sample, findings)
-        each = "responses must be a list of items with text and correct: true, false or null"
-        _report_first(sample, each, _no_responses, findings)
-        _report_first(replace(sample, mended=True), "no response is there", _is_without_responses, findings)
-    elif sample.has("chosen") or sample.has("rejected"):
-        if _need(sample, ("problem", "chosen", "rejected"), who, findings):
-            _report_first(sample, "chosen and rejected are the same", _same_sides, findings)
-    else:
-        findings.at(
-            sample.key,
-            f"stage {stage.name} does not sample, and there are neither responses nor chosen and rejected; "
-            f"the columns are {', '.join(sample.columns)}",
-            f"sample: in stage {stage.name}, or other data",
-        )
-
-
 def _no_responses(row: Mapping[str, Any]) -> bool:
     responses = row.get("responses")
     return not isinstance(responses, list) or not all(
@@ -255,60 +317,3 @@ def _is_without_responses(row: Mapping[str, Any]) -> bool:
 
 def _same_sides(row: Mapping[str, Any]) -> bool:
     return bool(row.get("chosen") == row.get("rejected"))
-
-
-def _check_dpo(stage: StageSpec, args: Args, findings: Findings) -> None:
-    key = f"{stage.name}.args"
-    losses, weights = args["loss_type"] or ["sigmoid"], args["loss_weights"]
-    if weights is not None and len(weights) != len(losses):
-        findings.at(f"{key}.loss_weights", f"{len(weights)} weights for {len(losses)} losses")
-    if args["precompute_ref_log_probs"] and args["sync_ref_model"]:
-        findings.at(f"{key}.sync_ref_model", "a reference scored once cannot follow the model", "one of the two")
-    sample, pairs = stage.options.get("sample") or {}, stage.options.get("pairs") or {}
-    longest = min(sample.get("max_tokens", 0), pairs.get("max_rejected_tokens") or sample.get("max_tokens", 0))
-    limit = args["max_length"]
-    if limit is not None and longest > limit:
-        findings.at(
-            f"{key}.max_length",
-            f"{limit} is less than sample.max_tokens {longest}: the longest rejected responses would be dropped"
-            + ("" if args.written("max_length") else " (it is TRL's default, not set here)"),
-            f"max_length of {longest} and room for the prompt",
-        )
-    if pairs.get("chosen") == "self" and sample.get("n") == 1:
-        findings.at(f"{stage.name}.sample.n", "one response cannot be right and wrong", "at least 2")
-
-
-def _dpo(work: Work) -> Estimate:
-    options, args, rows = work.stage.options, work.args, work.rows.count
-    if rows is None:
-        return _train(work, Estimate(batch=work.batch), None)
-    sample, rounds = options.get("sample"), options.get("rounds", 1)
-    pairs = rows
-    if sample is not None or "pairs" in options:
-        pairs = rows.times((options.get("pairs") or {}).get("per_question", 1)).at_most()
-    sampled = rows.times(sample["n"] * sample["max_tokens"] * rounds).at_most() if sample else None
-    steps = _epochs_steps(work, pairs, args["num_train_epochs"]).times(rounds)
-    length = args["max_length"]
-    trained = pairs.times(2 * args["num_train_epochs"] * rounds * length).at_most() if length else None
-    found = Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained, sampled=sampled)
-    found = _train(work, found, Amount(length, "≤") if length else None, sequences=2)
-    # The reference scores every pair once.
-    return found if trained is None else _add_forward(work, found, trained.value / args["num_train_epochs"], length)
-
-
-@dataclass(frozen=True, slots=True)
-class DPOOptions:
-    """Keys of a `dpo` stage.
-
-    Args:
-        sample: How responses are sampled; without it rows must carry `responses`, or `chosen` and `rejected`.
-        pairs: How pairs are built from judged responses; null for the defaults of `PairOptions`.
-        rounds: How often to sample, pair and train; each round samples the policy that the last one has made.
-        reference: What later rounds are held against: `refresh` takes the policy at the start of the round, `keep`
-            the one at the start of the stage.
-    """
-
-    sample: SampleOptions | None = None
-    pairs: PairOptions | None = None
-    rounds: int = 1
-    reference: Literal["refresh", "keep"] = "refresh"

@@ -10,14 +10,28 @@ from typing import Any, ClassVar, Literal
 from light_r1.errors import LightR1Error
 from light_r1.recipe.check.args import Args
 from light_r1.recipe.check.findings import Findings
-from light_r1.recipe.cost.estimate import Estimate, Work, _add_forward, _train
+from light_r1.recipe.check.rows import Sample, check_answers, need
+from light_r1.recipe.cost.estimate import Estimate, Work, add_forward, add_training
 from light_r1.recipe.cost.rows import Amount
 from light_r1.recipe.options.source import SourceError, find_definition, split_dotted
-from light_r1.recipe.spec import StageSpec
+from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.recipe.stage_block import reward_names
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
+from light_r1.stages.memory import training_advice
 from light_r1.trainers.grpo.context import parse_stages
+
+
+@dataclass(frozen=True, slots=True)
+class GRPOOptions:
+    """Keys of a `grpo` stage.
+
+    Args:
+        rewards: Reward functions: a name of `light_r1.rewards.verified` or `module:function`, or a mapping with
+            `name`, `weight` and the parameters of that reward.
+    """
+
+    rewards: list[str | dict[str, Any]]
 
 
 class GRPOStage(Stage):
@@ -28,6 +42,9 @@ class GRPOStage(Stage):
     args_class = "light_r1.trainers.grpo.config:StagedGRPOConfig"
     options_class = "light_r1.stages.grpo:GRPOOptions"
     reads: ClassVar[tuple[Literal["model", "chat"], ...]] = ("model", "chat")
+    data = "required"
+    models = (1, 1)
+    trains = True
 
     def run(self, job: StageJob) -> StageResult:
         """Build the rewards, train, save."""
@@ -49,7 +66,7 @@ class GRPOStage(Stage):
         dataset = as_dataset(rows, _columns(rows))
         trainer = StagedGRPOTrainer(
             policy.model,
-            [load_reward(**entry) for entry in entries],
+            [load_reward(**{"think_tokens": job.recipe.chat.think_tokens, **entry}) for entry in entries],
             args,
             dataset,
             processing_class=policy.tokenizer,
@@ -57,6 +74,45 @@ class GRPOStage(Stage):
             **policy.lora(job),
         )
         return train_and_save(trainer, policy, job, RowCounts(len(rows), len(rows), {}))
+
+    def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
+        """Check whole groups in a batch, clip bounds, rewards and the context schedule."""
+        args = Args(spec)
+        _check_batch(spec, args, findings, world_size)
+        _check_settings(spec, args, findings)
+        _check_context_schedule(spec, args, findings)
+
+    def check_rows(self, spec: StageSpec, sample: Sample, findings: Findings) -> None:
+        """Check for problems and the columns that the rewards take by name."""
+        columns = ("problem", *sorted(_reward_columns(spec)))
+        if need(sample, columns, f"stage {spec.name}", findings) and "answer" in columns:
+            check_answers(sample, findings)
+
+    def estimate(self, work: Work) -> Estimate:
+        """Estimate steps by the context schedule, every completion as long as its stage allows."""
+        args, rows = work.args, work.rows.count
+        schedule = args["context_schedule"] or []
+        steps = args["max_steps"]
+        if steps <= 0 and schedule and all(entry.get("steps") for entry in schedule):
+            steps = sum(entry["steps"] for entry in schedule)
+        if steps > 0:
+            count = Amount(steps)
+        elif rows is None:
+            return add_training(work, Estimate(batch=work.batch), None)
+        else:
+            used = rows.value * args["num_generations"] * args["num_iterations"] * args["num_train_epochs"]
+            count = Amount(math.floor(used / work.batch), rows.sign)
+        length = _mean_context(schedule, count.value) if schedule else args["max_completion_length"]
+        completions = count.times(work.batch)
+        trained = completions.times(length).at_most()
+        sampled = trained.times(1 / args["num_iterations"])
+        estimate = Estimate(rows=rows, steps=count, batch=work.batch, trained=trained, sampled=sampled)
+        estimate = add_training(work, estimate, Amount(length, "≤"))
+        return add_forward(work, estimate, trained.value, length) if args["beta"] else estimate
+
+    def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
+        """Name the settings of training."""
+        return training_advice(spec, longest="max_completion_length")
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
@@ -93,7 +149,7 @@ def _with_default(arguments: ast.arguments) -> set[str]:
     return {argument.arg for argument in (*positional, *named)}
 
 
-def _check_grpo_batch(stage: StageSpec, args: Args, findings: Findings, world_size: int) -> None:
+def _check_batch(stage: StageSpec, args: Args, findings: Findings, world_size: int) -> None:
     """Check that the generation batch consists of whole groups (`GRPOConfig.__post_init__`)."""
     key = f"{stage.name}.args"
     generations = args["num_generations"]
@@ -128,7 +184,7 @@ def _smallest_factor(per_step: int, generations: int) -> int:
     return next(steps for steps in range(1, generations + 1) if per_step * steps % generations == 0)
 
 
-def _check_grpo(stage: StageSpec, args: Args, findings: Findings) -> None:
+def _check_settings(stage: StageSpec, args: Args, findings: Findings) -> None:
     key = f"{stage.name}.args"
     rewards = stage.options.get("rewards", [])
     if args.written("reward_weights"):
@@ -184,28 +240,6 @@ def _check_context_schedule(stage: StageSpec, args: Args, findings: Findings) ->
         )
 
 
-def _grpo(work: Work) -> Estimate:
-    args, rows = work.args, work.rows.count
-    schedule = args["context_schedule"] or []
-    steps = args["max_steps"]
-    if steps <= 0 and schedule and all(entry.get("steps") for entry in schedule):
-        steps = sum(entry["steps"] for entry in schedule)
-    if steps > 0:
-        count = Amount(steps)
-    elif rows is None:
-        return _train(work, Estimate(batch=work.batch), None)
-    else:
-        used = rows.value * args["num_generations"] * args["num_iterations"] * args["num_train_epochs"]
-        count = Amount(math.floor(used / work.batch), rows.sign)
-    length = _mean_context(schedule, count.value) if schedule else args["max_completion_length"]
-    completions = count.times(work.batch)
-    trained = completions.times(length).at_most()
-    sampled = trained.times(1 / args["num_iterations"])
-    found = Estimate(rows=rows, steps=count, batch=work.batch, trained=trained, sampled=sampled)
-    found = _train(work, found, Amount(length, "≤"))
-    return _add_forward(work, found, trained.value, length) if args["beta"] else found
-
-
 def _mean_context(schedule: list[dict[str, int]], steps: float) -> float:
     """Return the mean bound on completions over a context schedule; the last stage lasts to the end."""
     total, left = 0.0, steps
@@ -214,15 +248,3 @@ def _mean_context(schedule: list[dict[str, int]], steps: float) -> float:
         total += here * entry["max_completion_length"]
         left -= here
     return (total + left * schedule[-1]["max_completion_length"]) / max(1.0, steps)
-
-
-@dataclass(frozen=True, slots=True)
-class GRPOOptions:
-    """Keys of a `grpo` stage.
-
-    Args:
-        rewards: Reward functions: a name of `light_r1.rewards.verified` or `module:function`, or a mapping with
-            `name`, `weight` and the parameters of that reward.
-    """
-
-    rewards: list[str | dict[str, Any]]

@@ -33,7 +33,7 @@ from light_r1.models.load import (
 from light_r1.recipe.options.source import call_by_name
 from light_r1.recipe.sources import tokenizer_folder
 from light_r1.rollouts.collector import Collector
-from light_r1.rollouts.sampler import SAMPLERS, Sampler, SamplingParams
+from light_r1.rollouts.sampler import READS_FROM_DISK, SAMPLERS, Sampler, SamplingParams
 from light_r1.stages.base import StageJob
 from light_r1.stages.sampling import SampleOptions
 
@@ -116,8 +116,8 @@ class Policy:
     def collector(self, job: StageJob, folder: Path, *, batch_size: int) -> Collector:
         """Return a collector that samples from this model with the recipe's sampler backend."""
         self.model.to(torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu")
-        if job.recipe.sampler.backend == "vllm":
-            self.saved(job)  # it loads the weights itself, from the path in the model's config
+        if job.recipe.sampler.backend in READS_FROM_DISK:
+            self.saved(job)
         sampler = make_sampler(
             job.recipe.sampler.backend,
             model=self.model,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from data_tools.rows.row import Row
 from data_tools.traces.thoughts import split_think
 from light_r1.recipe.check.args import Args
 from light_r1.recipe.check.findings import Findings
-from light_r1.recipe.check.rows import Sample, _need, _report_first
-from light_r1.recipe.cost.estimate import Estimate, Work, _epochs_steps, _length, _train
-from light_r1.recipe.spec import StageSpec
+from light_r1.recipe.check.rows import Sample, need, report_first
+from light_r1.recipe.cost.estimate import Estimate, Work, add_training, epochs_steps, mean_length
+from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
+from light_r1.stages.memory import training_advice
 
 
 class SFTStage(Stage):
@@ -23,8 +23,11 @@ class SFTStage(Stage):
     makes: ClassVar[Kind] = "model"
     output = "model"
     args_class = "light_r1.trainers.sft.config:CurriculumSFTConfig"
-    options_class = "light_r1.stages.sft:SFTOptions"
     reads: ClassVar[tuple[Literal["model", "chat"], ...]] = ("model", "chat")
+    data = "required"
+    models = (1, 1)
+    held_out = True
+    trains = True
 
     def run(self, job: StageJob) -> StageResult:
         """Render, train, save."""
@@ -58,21 +61,57 @@ class SFTStage(Stage):
         rows = RowCounts(len(dataset), len(dataset) - sum(reasons.values()), dict(reasons))
         return train_and_save(trainer, policy, job, rows)
 
+    def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
+        """Check lengths, packing, losses and the epochs of the schedule."""
+        args = Args(spec)
+        key = f"{spec.name}.args"
+        if args["packing"] is True and args["max_length"] is None:
+            findings.at(f"{key}.max_length", "packing needs a length to pack to", "a number of tokens")
+        if args["padding_free"] and args["packing"] is False and args["max_length"] is not None:
+            findings.at(f"{key}.padding_free", "TRL allows it without packing only if max_length is null")
+        if args["completion_only_loss"] is False and args["assistant_only_loss"]:
+            findings.at(f"{key}.assistant_only_loss", "contradicts completion_only_loss: false")
+        stop = args["stop_after_epochs"] or args["num_train_epochs"]
+        if args["schedule_epochs"] is not None and args["schedule_epochs"] < stop:
+            findings.at(
+                f"{key}.schedule_epochs",
+                f"the schedule ends after {args['schedule_epochs']:g} of the {stop:g} epochs trained",
+                f"at least {stop:g}",
+            )
+        if not args.written("max_length"):
+            findings.note(
+                f"{spec.name}: max_length is TRL's default of {args['max_length']} tokens; longer rows are lost"
+            )
 
-_USUAL_TAGS = ("<think>", "</think>")
+    def check_rows(self, spec: StageSpec, sample: Sample, findings: Findings) -> None:
+        """Check for traces: a solution with a thought, a conversation that ends with an answer, or text."""
+        order, column = spec.args.get("order", "random"), spec.args.get("difficulty_column", "difficulty")
+        if order != "random" and column not in sample.columns:
+            need(sample, (column,), f"order: {order} of stage {spec.name}", findings)
+        if sample.has("text"):
+            return
+        if sample.has("messages") and not sample.has("solution"):
+            report_first(sample, "messages must end with an assistant turn", _no_assistant_last, findings)
+            return
+        if need(sample, ("problem", "solution"), f"stage {spec.name}", findings):
+            _check_thoughts(spec, sample, findings)
 
+    def estimate(self, work: Work) -> Estimate:
+        """Estimate passes over the rows at their measured or longest length."""
+        args, rows = work.args, work.rows.count
+        if rows is None:
+            return add_training(work, Estimate(batch=work.batch), None)
+        epochs = float(args["stop_after_epochs"] or args["num_train_epochs"])
+        steps = epochs_steps(work, rows, epochs)
+        if args["max_steps"] > 0:
+            epochs = steps.value * work.batch / max(1.0, rows.value)
+        length = mean_length(work)
+        trained = rows.times(epochs).times(length) if length is not None else None
+        return add_training(work, Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained), length)
 
-def _check_sft_rows(stage: StageSpec, sample: Sample, findings: Findings) -> None:
-    order, column = stage.args.get("order", "random"), stage.args.get("difficulty_column", "difficulty")
-    if order != "random" and column not in sample.columns:
-        _need(sample, (column,), f"order: {order} of stage {stage.name}", findings)
-    if sample.has("text"):
-        return
-    if sample.has("messages") and not sample.has("solution"):
-        _report_first(sample, "messages must end with an assistant turn", _no_assistant_last, findings)
-        return
-    if _need(sample, ("problem", "solution"), f"stage {stage.name}", findings):
-        _check_thoughts(stage, sample, findings)
+    def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
+        """Name the settings of training."""
+        return training_advice(spec, longest="max_length")
 
 
 def _no_assistant_last(row: Mapping[str, Any]) -> bool:
@@ -110,47 +149,4 @@ def _check_thoughts(stage: StageSpec, sample: Sample, findings: Findings) -> Non
 
 def _thought_fault(row: Row, tags: tuple[str, ...]) -> str | None:
     solution = row.get("solution")
-    if not isinstance(solution, str):
-        return None
-    for own, usual in zip(tags, _USUAL_TAGS, strict=True):
-        solution = solution.replace(own, usual)
-    return split_think(solution).fault
-
-
-def _check_sft(stage: StageSpec, args: Args, findings: Findings) -> None:
-    key = f"{stage.name}.args"
-    if args["packing"] is True and args["max_length"] is None:
-        findings.at(f"{key}.max_length", "packing needs a length to pack to", "a number of tokens")
-    if args["padding_free"] and args["packing"] is False and args["max_length"] is not None:
-        findings.at(f"{key}.padding_free", "TRL allows it without packing only if max_length is null")
-    if args["completion_only_loss"] is False and args["assistant_only_loss"]:
-        findings.at(f"{key}.assistant_only_loss", "contradicts completion_only_loss: false")
-    stop = args["stop_after_epochs"] or args["num_train_epochs"]
-    if args["schedule_epochs"] is not None and args["schedule_epochs"] < stop:
-        findings.at(
-            f"{key}.schedule_epochs",
-            f"the schedule ends after {args['schedule_epochs']:g} of the {stop:g} epochs trained",
-            f"at least {stop:g}",
-        )
-    if not args.written("max_length"):
-        findings.note(
-            f"{stage.name}: max_length is TRL's default of {args['max_length']} tokens; longer rows are lost"
-        )
-
-
-def _sft(work: Work) -> Estimate:
-    args, rows = work.args, work.rows.count
-    if rows is None:
-        return _train(work, Estimate(batch=work.batch), None)
-    epochs = float(args["stop_after_epochs"] or args["num_train_epochs"])
-    steps = _epochs_steps(work, rows, epochs)
-    if args["max_steps"] > 0:
-        epochs = steps.value * work.batch / max(1.0, rows.value)
-    length = _length(work)
-    trained = rows.times(epochs).times(length) if length is not None else None
-    return _train(work, Estimate(rows=rows, steps=steps, batch=work.batch, trained=trained), length)
-
-
-@dataclass(frozen=True, slots=True)
-class SFTOptions:
-    """An `sft` stage has no keys of its own."""
+    return split_think(solution, tags).fault if isinstance(solution, str) else None

@@ -60,9 +60,9 @@ class TrainingBar(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Show the numbers that tell whether training is well."""
-        found = {key.rpartition("/")[2]: f"{logs[key]:.4g}" for key in self._SHOWN if logs and key in logs}
-        if found and self.bar is not None:
-            self.bar.set_postfix(found, refresh=False)
+        numbers = {key.rpartition("/")[2]: f"{logs[key]:.4g}" for key in self._SHOWN if logs and key in logs}
+        if numbers and self.bar is not None:
+            self.bar.set_postfix(numbers, refresh=False)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the bar."""

@@ -45,8 +45,8 @@ def refuse_adapter(model: str | PreTrainedModel) -> None:
     """
     if isinstance(model, str) and (Path(model) / "adapter_config.json").exists():
         raise StageError(
-            f"{model} holds a LoRA adapter, not a model. Pass load_model({model!r}) of light_r1.models.load, which "
-            "merges it into its base, or peft.AutoPeftModelForCausalLM.from_pretrained(..., is_trainable=True) to "
+            f"{model} holds a LoRA adapter, not a model. Pass light_r1.load_model({model!r}), which merges it "
+            "into its base, or peft.AutoPeftModelForCausalLM.from_pretrained(..., is_trainable=True) to "
             "go on training the adapter itself."
         )
 
@@ -90,7 +90,7 @@ def as_rows(rows: Rows, name: str, dropped: list[dict[str, Any]]) -> Dataset:
     if isinstance(rows, IterableDataset):
         raise DataError(f"{name} dataset: a stream has no order to plan and no length; pass a Dataset or a list.")
     if isinstance(rows, str | Path):
-        raise DataError(f"{name} dataset: {str(rows)!r} is a path; pass list(data_tools.rows.files.read_rows(path)).")
+        raise DataError(f"{name} dataset: {str(rows)!r} is a path; pass list(data_tools.read_rows(path)).")
     if not isinstance(rows, Dataset):
         found = list(rows)
         dropped += [{"row": row.row, "reason": row.reason} for row in found if isinstance(row, Dropped)]

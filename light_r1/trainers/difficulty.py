@@ -89,12 +89,12 @@ class CollatorWithDifficulty:
         batch = self.collator([{key: value for key, value in row.items() if key != self.column} for row in rows])
         if any(value is None for value in difficulty):
             return batch
-        found = torch.tensor(_flat(difficulty), dtype=torch.float64)
+        values = torch.tensor(_flat(difficulty), dtype=torch.float64)
         if batch["input_ids"].size(0) != len(rows) or "seq_lengths" in rows[0]:  # flattened to one row
             lengths = _flat([row.get("seq_lengths", len(row["input_ids"])) for row in rows])
-            found = found.repeat_interleave(torch.tensor(lengths))
-            found = torch.nn.functional.pad(found, (0, batch["input_ids"].size(1) - len(found)))[None]
-        batch[self.KEY] = found
+            values = values.repeat_interleave(torch.tensor(lengths))
+            values = torch.nn.functional.pad(values, (0, batch["input_ids"].size(1) - len(values)))[None]
+        batch[self.KEY] = values
         return batch
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,10 @@ def check_short(row: Row, *, max_chars: int) -> Row | Dropped:
     if problem == "raise":
         raise DataToolsError("this problem raises")
     return Dropped(row, "too_long") if len(problem) > max_chars else {**row, "chars": len(problem)}
+
+
+def check_chunk(rows: Sequence[Row], *, max_chars: int) -> list[Row | Dropped]:
+    return [check_short(row, max_chars=max_chars) for row in rows]
 
 
 def keep_short(rows: Iterable[Row], *, max_chars: int = LIMIT) -> Iterator[Row | Dropped]:

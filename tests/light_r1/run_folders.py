@@ -1,4 +1,4 @@
-"""Run folders as the runner leaves them, written by hand: what the report reads."""
+"""Run folders as the runner leaves them, and checkpoints as the Trainer writes them, made by hand."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def whole_run(root: Path) -> Path:
     (root / "filter/output/steps.json").write_text(json.dumps(steps))
     write_lines(root / "filter/output/rows.jsonl", [{"problem": "p", "pass_rate": 0.5}] * 2)
     write_lines(root / "filter/dropped.jsonl", [{"reason": "too_easy", "row": {"pass_rate": 1.0}}] * 3)
-    finish(root, "dpo", "dpo", rows={"in": 2, "kept": 5, "dropped": {}}, steps=2)
+    finish(root, "dpo", "dpo", rows={"in": 2, "kept": 5, "dropped": {}, "unit": "pairs"}, steps=2)
     write_lines(root / "dpo/metrics.jsonl", [{"step": i, "loss": 1.4, "rewards/margins": i / 10} for i in (1, 2)])
     finish(root, "merge", "merge")
     finish(root, "grpo", "grpo", steps=2, rows={"in": 2, "kept": 2, "dropped": {}})
@@ -125,3 +125,21 @@ def whole_run(root: Path) -> Path:
     evaluate(root, "merge.evaluate", {"a": 0.5, "b": 0.5, "c": 1.0})
     evaluate(root, "grpo.evaluate", {"a": 1.0, "b": 1.0, "c": 1.0})
     return root
+
+
+def write_checkpoint(folder: Path, step: int, *, best: int | None = None, ranks: int = 1) -> Path:
+    """A checkpoint as the Trainer writes it, in its order."""
+    import torch
+    from safetensors.torch import save_file
+
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    save_file({"w": torch.arange(100.0)}, path / "model.safetensors")
+    (path / "config.json").write_text("{}")
+    torch.save({"step": torch.arange(50)}, path / "optimizer.pt")
+    torch.save({}, path / "scheduler.pt")
+    names = ["rng_state.pth"] if ranks == 1 else [f"rng_state_{rank}.pth" for rank in range(ranks)]
+    for name in names:
+        torch.save({"cpu": torch.get_rng_state()}, path / name)
+    (path / "trainer_state.json").write_text(json.dumps({"global_step": step, "best_global_step": best}))
+    return path

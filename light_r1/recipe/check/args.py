@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from light_r1.errors import did_you_mean
+from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.options.table import REQUIRED, UNKNOWN, table
 from light_r1.recipe.spec import StageSpec
@@ -27,6 +27,8 @@ class Args:
     def __getitem__(self, name: str) -> Any:
         if name in self.stage.args:
             return self.stage.args[name]
+        if name not in self._fields:
+            raise LightR1Error(f"{self.stage.type} is checked as a stage with the setting {name}, which it has not")
         default = self._fields[name].default
         return None if default is REQUIRED or default is UNKNOWN else default
 
@@ -45,6 +47,15 @@ class Args:
         return bool(self["gradient_checkpointing"] if newer is None else newer)
 
 
+def check_args(stage: StageSpec, findings: Findings) -> None:
+    """Check what is the same for every stage type: training arguments, and every pair of min and max."""
+    args = Args(stage)
+    if args.has("learning_rate") and args.has("bf16"):
+        _check_training(stage, args, findings)
+    _check_windows(stage.args, f"{stage.name}.args", findings)
+    _check_windows(stage.options, stage.name, findings)
+
+
 def _check_training(stage: StageSpec, args: Args, findings: Findings) -> None:
     name = f"{stage.name}.args"
     if args["bf16"] and args["fp16"]:
@@ -52,7 +63,7 @@ def _check_training(stage: StageSpec, args: Args, findings: Findings) -> None:
     if args["deepspeed"] and args["fsdp"]:
         findings.at(f"{name}.fsdp", "deepspeed and fsdp exclude each other", "one of them")
     if args["eval_strategy"] != "no" and stage.eval_data is None:
-        hint = "Add eval_data to the stage." if stage.type == "sft" else "Use an evaluate stage."
+        hint = "Add eval_data to the stage." if stage_type(stage.type).held_out else "Use an evaluate stage."
         findings.at(f"{name}.eval_strategy", "there is no held-out data", '"no"', hint)
     if args["load_best_model_at_end"] and args["eval_strategy"] != args["save_strategy"]:
         findings.at(
@@ -91,8 +102,8 @@ def _check_keywords(args: Args, name: str, findings: Findings) -> None:
         _check_names(args, "lr_scheduler_kwargs", name, taken, findings)
     rate = args["lr_scheduler_kwargs"] or {}
     if str(args["lr_scheduler_type"]).endswith("with_min_lr") and len({"min_lr", "min_lr_rate"} & set(rate)) != 1:
-        found = "needs min_lr or min_lr_rate" if not rate else "takes one of min_lr and min_lr_rate"
-        findings.at(f"{name}.lr_scheduler_type", f"{args['lr_scheduler_type']} {found}", "lr_scheduler_kwargs with it")
+        fault = "needs min_lr or min_lr_rate" if not rate else "takes one of min_lr and min_lr_rate"
+        findings.at(f"{name}.lr_scheduler_type", f"{args['lr_scheduler_type']} {fault}", "lr_scheduler_kwargs with it")
     if args["lr_scheduler_type"] == "warmup_stable_decay" and "num_decay_steps" not in rate:
         key = f"{name}.lr_scheduler_type"
         findings.at(key, "warmup_stable_decay needs num_decay_steps", "lr_scheduler_kwargs with it")

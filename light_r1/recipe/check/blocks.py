@@ -10,20 +10,20 @@ from light_r1.errors import did_you_mean
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.check.model import check_dotted, check_model
 from light_r1.recipe.spec import SourceSpec, StageSpec
-from light_r1.recipe.stage_block import stage_type
 
 
-def _check_start(findings: Findings) -> None:
+def check_start(findings: Findings) -> None:
     """Check the `model` block; a recipe of data tools alone needs none."""
     recipe = findings.recipe
-    users = [stage.name for stage in recipe.stages if stage.samples or _makes(stage) != "rows"]
+    users = [stage.name for stage in recipe.stages if stage.samples or stage.makes != "rows"]
     if "model" in recipe.where:
         check_model(recipe.model, "model", findings)
     elif users:
         findings.at("model", f"is missing, and {users[0]} needs one", "name_or_path: <folder or hub name>")
 
 
-def _check_chat(findings: Findings) -> None:
+def check_chat(findings: Findings) -> None:
+    """Check the `chat` block."""
     chat = findings.recipe.chat
     if len(chat.think_tokens) not in (0, 2) or len(set(chat.think_tokens)) != len(chat.think_tokens):
         findings.at("chat.think_tokens", f"has {list(chat.think_tokens)}", "an opening and a closing marker, or []")
@@ -31,16 +31,17 @@ def _check_chat(findings: Findings) -> None:
         findings.at("chat.add_think_tokens", "there are no think_tokens to add")
 
 
-def _check_sources(findings: Findings) -> None:
+def check_sources(findings: Findings) -> None:
+    """Check the data sources and benchmarks: files, functions, mixtures."""
     recipe = findings.recipe
-    makers = [stage.name for stage in recipe.stages if _makes(stage) == "rows"]
+    makers = [stage.name for stage in recipe.stages if stage.makes == "rows"]
     for name, source in recipe.data.items():
         _check_source(source, f"data.{name}", findings)
         for index, part in enumerate(source.mix):
             if part.source not in (*recipe.data, *makers):
                 key, hint = f"data.{name}.mix.{index}.source", did_you_mean(part.source, [*recipe.data, *makers])
                 findings.at(key, f"no source or data stage called {part.source}", hint=hint)
-        if source.mix and name in _reachable(name, recipe.data):
+        if source.mix and name in reachable(name, recipe.data):
             findings.at(f"data.{name}.mix", f"{name} contains itself: a cycle")
     if recipe.evaluate is not None:
         for name, source in recipe.evaluate.benchmarks.items():
@@ -64,7 +65,7 @@ def _check_source(source: SourceSpec, key: str, findings: Findings) -> None:
         findings.at(f"{key}.hub", f"{source.hub} is no name on the hub", "owner/name", "Use path: for files.")
 
 
-def _check_step_files(stage: StageSpec, findings: Findings) -> None:
+def check_step_files(stage: StageSpec, findings: Findings) -> None:
     """Check that the files which data tools are given exist."""
     for index, step in enumerate(stage.options.get("steps", [])):
         if step["tool"] not in TOOLS:
@@ -78,19 +79,20 @@ def _check_step_files(stage: StageSpec, findings: Findings) -> None:
                         findings.at(key, f"no file {path} beside the recipe or in the current directory")
 
 
-def _reachable(name: str, data: Mapping[str, SourceSpec]) -> set[str]:
+def reachable(name: str, data: Mapping[str, SourceSpec]) -> set[str]:
     """Sources that a mixture contains, directly or through other mixtures."""
-    found: set[str] = set()
+    sources: set[str] = set()
     pending = [part.source for part in data[name].mix]
     while pending:
         source = pending.pop()
-        if source not in found:
-            found.add(source)
+        if source not in sources:
+            sources.add(source)
             pending += [part.source for part in data[source].mix] if source in data else []
-    return found
+    return sources
 
 
-def _check_evaluate(findings: Findings) -> None:
+def check_evaluation(findings: Findings) -> None:
+    """Check the `evaluate` block."""
     evaluate = findings.recipe.evaluate
     if evaluate is None:
         return
@@ -102,14 +104,11 @@ def _check_evaluate(findings: Findings) -> None:
             if name not in names:
                 hint = did_you_mean(name, names)
                 findings.at(f"evaluate.after.{index}", f"no stage called {name}", hint=hint)
-            elif _makes(findings.recipe.stage(name)) != "model":
+            elif findings.recipe.stage(name).makes != "model":
                 findings.at(f"evaluate.after.{index}", f"{name} makes no model")
 
 
-def _makes(stage: StageSpec) -> str:
-    return stage_type(stage.type).makes
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return a hint: the nearest of the valid names, or all of them."""
     names = list(valid)
     return did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."

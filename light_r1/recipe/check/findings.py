@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from light_r1.errors import DataError, Problem
+from light_r1.recipe.shipped import shown
 from light_r1.recipe.sources import find_file
 from light_r1.recipe.spec import Recipe
+
+
+def failure_text(dotted: str, error: Exception) -> str:
+    """Return what a user's own code raised, with the file and line where it did."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{dotted} failed in {shown(Path(last.filename))}:{last.lineno}: {what}"
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.options.source import SourceError, assigned, find_definition, read_module, split_dotted
 from light_r1.recipe.options.table import Table, table
 from light_r1.recipe.spec import ModelSpec, StageSpec
+from light_r1.recipe.stage_block import stage_type
 from light_r1.recipe.typecheck import Faults, check_field
 from light_r1.recipe.yaml_lines import Node
 
@@ -27,8 +28,8 @@ _ATTENTION = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3",
 def check_model(model: ModelSpec, key: str, findings: Findings) -> None:
     """Check a model block."""
     if (model.name_or_path is None) == (model.init is None):
-        found = "has neither name_or_path nor init" if model.init is None else "has both name_or_path and init"
-        findings.at(key, found, "exactly one of them")
+        fault = "has neither name_or_path nor init" if model.init is None else "has both name_or_path and init"
+        findings.at(key, fault, "exactly one of them")
     if model.init is not None:
         _check_init(model.init, f"{key}.init", findings)
     if model.name_or_path is not None:
@@ -48,7 +49,7 @@ def check_stage_model(stage: StageSpec, findings: Findings) -> None:
     own = findings.recipe.model
     if (model.name_or_path, model.attn_implementation) != (own.name_or_path, own.attn_implementation):
         check_model(model, key, findings)
-    trains = stage.type in ("sft", "dpo", "grpo")
+    trains = stage_type(stage.type).trains
     if model.quantization and model.quantization.get("load_in_4bit") and model.quantization.get("load_in_8bit"):
         findings.at(f"{key}.quantization", "load_in_4bit and load_in_8bit exclude each other")
     if trains and model.quantization and not model.lora:

@@ -8,11 +8,9 @@ columns, the rows are what those steps make of them, so only the source's own re
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from data_tools.errors import DataToolsError
@@ -21,12 +19,15 @@ from data_tools.rows.files import read_rows
 from data_tools.rows.row import Row
 from light_r1.errors import DataError, LightR1Error, did_you_mean
 from light_r1.recipe.check.answers import answer_fault
-from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.check.findings import Findings, failure_text
 from light_r1.recipe.options.source import call_by_name
-from light_r1.recipe.shipped import shown
 from light_r1.recipe.spec import SourceSpec
 
 ROWS = 50
+# Tools after which rows may have other columns, or other contents in them, than their source has.
+REWRITES = ("convert", "extract", "perturb")
+# Tools that repair or drop faulty rows: behind them only what is wrong with every row is a fault.
+MENDS = ("normalize_think",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,15 @@ class Sample:
         return set(columns) <= set(self.columns)
 
 
-def _note_copies(sample: Sample, findings: Findings) -> None:
-    asked = {str(row["problem"]) for _, row in sample.rows}
-    if len(asked) < len(sample.rows):
-        findings.note(f"{sample.key}: the first {len(sample.rows)} rows ask {len(asked)} different questions")
+def note_copies(sample: Sample, findings: Findings) -> None:
+    """Note a source that asks the same question more than once."""
+    questions = {str(row["problem"]) for _, row in sample.rows}
+    if len(questions) < len(sample.rows):
+        findings.note(f"{sample.key}: the first {len(sample.rows)} rows ask {len(questions)} different questions")
 
 
-def _note_unread(findings: Findings) -> None:
+def note_unread(findings: Findings) -> None:
+    """Note the sources that are on the hub, whose rows are not read."""
     recipe = findings.recipe
     sources = {f"data.{name}": source for name, source in recipe.data.items()}
     if recipe.evaluate is not None:
@@ -69,7 +72,7 @@ def _note_unread(findings: Findings) -> None:
         findings.note(f"on the hub, so not read: {', '.join(unread)}")
 
 
-def _origins(name: str | None, findings: Findings, depth: int = 0) -> Iterator[tuple[str, tuple[str, ...]]]:
+def origins(name: str | None, findings: Findings, depth: int = 0) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the sources behind a name, each with the tools of the data stages and mixtures between."""
     data = findings.recipe.data
     if name is None or depth > len(data) + len(findings.recipe.stages):
@@ -77,16 +80,16 @@ def _origins(name: str | None, findings: Findings, depth: int = 0) -> Iterator[t
     if name in data:
         yield name, ()
         for part in data[name].mix:
-            yield from _origins(part.source, findings, depth + 1)
+            yield from origins(part.source, findings, depth + 1)
         return
     for stage in findings.recipe.stages:
         if stage.name == name and stage.data is not None:
             tools = tuple(step["tool"] for step in stage.options.get("steps", []))
-            for source, steps in _origins(stage.data, findings, depth + 1):
+            for source, steps in origins(stage.data, findings, depth + 1):
                 yield source, (*steps, *tools)
 
 
-def _sample(source: SourceSpec, key: str, findings: Findings) -> Sample | None:
+def read_sample(source: SourceSpec, key: str, findings: Findings) -> Sample | None:
     """Read the first rows of a source; None if there are none to look at."""
     if source == SourceSpec() or source.hub is not None or source.mix or findings.told(f"{key}.generator"):
         return None
@@ -127,12 +130,10 @@ def _generated(generator: str, options: Mapping[str, Any]) -> Iterator[Row]:
     except LightR1Error:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise DataError(f"{generator} failed in {shown(Path(last.filename))}:{last.lineno}: {what}") from error
+        raise DataError(failure_text(generator, error)) from error
 
 
-def _need(sample: Sample, columns: tuple[str, ...], who: str, findings: Findings) -> bool:
+def need(sample: Sample, columns: tuple[str, ...], who: str, findings: Findings) -> bool:
     """Report those of `columns` that the data does not have."""
     missing = [column for column in columns if column not in sample.columns]
     for column in missing:
@@ -143,7 +144,7 @@ def _need(sample: Sample, columns: tuple[str, ...], who: str, findings: Findings
         )
     for column in columns:
         if column not in missing and column != "answer":  # which may be a list, and has a check of its own
-            _report_first(
+            report_first(
                 sample, f"{column} is empty or no text", lambda row, c=column: not _has_text(row.get(c)), findings
             )
     return not missing
@@ -153,7 +154,7 @@ def _has_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _report_first(sample: Sample, what: str, is_fault: Any, findings: Findings) -> int:
+def report_first(sample: Sample, what: str, is_fault: Any, findings: Findings) -> int:
     """Report the first row with a fault and how many there are; return their number."""
     faulty = [place for place, row in sample.rows if is_fault(row)]
     if sample.mended and len(faulty) < len(sample.rows):
@@ -164,7 +165,7 @@ def _report_first(sample: Sample, what: str, is_fault: Any, findings: Findings) 
     return len(faulty)
 
 
-def _check_answers(sample: Sample, findings: Findings) -> None:
+def check_answers(sample: Sample, findings: Findings) -> None:
     """Check that gold answers are something the verifier can compare with."""
     faults = {place: answer_fault(row.get("answer")) for place, row in sample.rows}
     faulty = [place for place, fault in faults.items() if fault]

@@ -23,7 +23,6 @@ from light_r1.recipe.cost.formulas import (
 from light_r1.recipe.cost.rows import Amount, RowsOf
 from light_r1.recipe.cost.shapes import ModelShape, model_shape
 from light_r1.recipe.spec import Recipe, StageSpec
-from light_r1.recipe.stage_block import stage_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Work:
         return None if self.stage.model.lora is None else int(self.stage.model.lora.get("r", 8))
 
 
-def _epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
+def epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
     """Count steps as transformers does: whole batches up per epoch, whole steps up per epoch."""
     args = work.args
     if args["max_steps"] > 0:
@@ -101,7 +100,7 @@ def _epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
     return Amount(math.ceil(epochs * per_epoch), rows.sign)
 
 
-def _length(work: Work) -> Amount | None:
+def mean_length(work: Work) -> Amount | None:
     """Mean tokens of a row: as measured, at most `max_length`; that bound if nothing is measured."""
     longest, measured = work.args["max_length"], work.rows.tokens
     if measured is None:
@@ -109,26 +108,29 @@ def _length(work: Work) -> Amount | None:
     return measured if longest is None or measured.value <= longest else Amount(longest, "≤")
 
 
-def _sample(work: Work, found: Estimate, length: float) -> Estimate:
+def add_sampling(work: Work, estimate: Estimate, length: float) -> Estimate:
+    """Add the time of sampling to what is known about tokens, for completions of this length."""
     shape = work.shape
-    if shape is None or found.sampled is None:
-        return found
+    if shape is None or estimate.sampled is None:
+        return estimate
     device = device_for(shape)
-    seconds = sampling_seconds(shape, found.sampled.value, length, dtype=work.stage.model.dtype, device=device)
-    return replace(found, seconds=_plus(found.seconds, Amount(seconds, found.sampled.sign)))
+    seconds = sampling_seconds(shape, estimate.sampled.value, length, dtype=work.stage.model.dtype, device=device)
+    return replace(estimate, seconds=_plus(estimate.seconds, Amount(seconds, estimate.sampled.sign)))
 
 
-def _train(work: Work, found: Estimate, length: Amount | None, *, sequences: int = 1) -> Estimate:
+def add_training(work: Work, estimate: Estimate, length: Amount | None, *, sequences: int = 1) -> Estimate:
     """Add time, memory and disk of training to what is known about steps and tokens."""
     shape, args = work.shape, work.args
     if shape is None:
-        return found
+        return estimate
     device, dtype = device_for(shape), work.stage.model.dtype
-    if found.trained is not None and length is not None:
+    if estimate.trained is not None and length is not None:
         recompute, lora = args.recomputes, work.lora_rank is not None
-        flops = training_flops(shape, found.trained.value, length.value, recompute=recompute, lora=lora)
-        found = replace(found, seconds=_plus(found.seconds, Amount(flops / device.flops, _about(found.trained))))
-        found = _sample(work, found, length.value)
+        flops = training_flops(shape, estimate.trained.value, length.value, recompute=recompute, lora=lora)
+        estimate = replace(
+            estimate, seconds=_plus(estimate.seconds, Amount(flops / device.flops, _about(estimate.trained)))
+        )
+        estimate = add_sampling(work, estimate, length.value)
     longest = args["max_length"] if args.has("max_length") else (length.value if length else None)
     if longest:
         memory = training_memory(
@@ -139,8 +141,8 @@ def _train(work: Work, found: Estimate, length: Amount | None, *, sequences: int
             lora_rank=work.lora_rank,
             four_bit=bool((work.stage.model.quantization or {}).get("load_in_4bit")),
         )
-        found = replace(found, memory=memory)
-    return _disk(work, found, shape, sharded=is_sharded(device, work.processes))
+        estimate = replace(estimate, memory=memory)
+    return _disk(work, estimate, shape, sharded=is_sharded(device, work.processes))
 
 
 def is_sharded(device: Device, processes: int) -> bool:
@@ -148,22 +150,22 @@ def is_sharded(device: Device, processes: int) -> bool:
     return processes > 1 and device.name.startswith("H100")
 
 
-def _disk(work: Work, found: Estimate, shape: ModelShape, *, sharded: bool) -> Estimate:
+def _disk(work: Work, estimate: Estimate, shape: ModelShape, *, sharded: bool) -> Estimate:
     """Add the budget of checkpoints: all that are kept at once while training, then output, last and best."""
     weights, optimizer = checkpoint_bytes(
         shape, dtype=work.stage.model.dtype, lora_rank=work.lora_rank, sharded=sharded
     )
-    written = _checkpoints_written(work, found)
+    written = _checkpoints_written(work, estimate)
     limit = work.args["save_total_limit"]
     at_once = written if limit is None else min(written, limit)
     best = 1 if work.args["load_best_model_at_end"] else 0
     kept = weights * (1 + min(written, 1 + best))
-    return replace(found, disk_peak=at_once * (weights + optimizer) + weights, disk_kept=kept)
+    return replace(estimate, disk_peak=at_once * (weights + optimizer) + weights, disk_kept=kept)
 
 
-def _checkpoints_written(work: Work, found: Estimate) -> int:
+def _checkpoints_written(work: Work, estimate: Estimate) -> int:
     args = work.args
-    strategy, steps = args["save_strategy"], found.steps
+    strategy, steps = args["save_strategy"], estimate.steps
     if strategy == "no":
         return 0
     if strategy == "epoch":
@@ -175,12 +177,13 @@ def _checkpoints_written(work: Work, found: Estimate) -> int:
     return math.ceil(steps.value / max(1, every))
 
 
-def _add_forward(work: Work, found: Estimate, tokens: float, length: float) -> Estimate:
+def add_forward(work: Work, estimate: Estimate, tokens: float, length: float) -> Estimate:
+    """Add the time of scoring tokens in rows of this length, without gradients."""
     shape = work.shape
     if shape is None:
-        return found
+        return estimate
     seconds = forward_flops(shape, length) * tokens / device_for(shape).flops
-    return replace(found, seconds=_plus(found.seconds, Amount(seconds, "~")))
+    return replace(estimate, seconds=_plus(estimate.seconds, Amount(seconds, "~")))
 
 
 def _about(amount: Amount) -> str:
@@ -189,8 +192,3 @@ def _about(amount: Amount) -> str:
 
 def _plus(one: Amount | None, other: Amount) -> Amount:
     return other if one is None else one.plus(other)
-
-
-def makes_rows(stage: StageSpec) -> bool:
-    """Whether a stage makes rows that later stages read."""
-    return stage_type(stage.type).makes == "rows"

@@ -1,13 +1,13 @@
 """Find classes, functions and literals in source code without importing it.
 
-Modules are found as files and parsed with `ast`. Re-exports (`from .training_args import TrainingArguments`, also inside
-`if TYPE_CHECKING`) are followed, so `trl:SFTConfig` leads to the class statement. Star imports are not.
+Modules are found as files and parsed with `ast`. Re-exports (`from .training_args import TrainingArguments`, also
+inside `if TYPE_CHECKING`) are followed, so `trl:SFTConfig` leads to the class statement. Star imports are not.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -138,14 +138,16 @@ def find_definition(module_name: str, name: str) -> tuple[Module, Definition]:
     Raises:
         SourceError: If it is not there.
     """
-    module = read_module(module_name)
-    for node in module.tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
-            return module, node
-    imported = _import_map(module_name).get(name)
-    if imported is None:
-        raise SourceError(f"{module_name} has no class or function {name}")
-    return find_definition(*imported)
+    place: tuple[str, str] | None = (module_name, name)
+    seen: set[tuple[str, str]] = set()
+    while place is not None and place not in seen:  # modules may import a name from each other
+        seen.add(place)
+        module, local = read_module(place[0]), place[1]
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == local:
+                return module, node
+        place = _import_map(module.name).get(local)
+    raise SourceError(f"{module_name} has no class or function {name}")
 
 
 def resolve(module: Module, expression: ast.expr) -> tuple[Module, Definition]:
@@ -228,7 +230,7 @@ def class_attribute(dotted: str, name: str) -> Any:
     """Return the literal value of a class attribute, looked up along the base classes; None if unset.
 
     Raises:
-        SourceError: If `dotted` is not a class.
+        SourceError: If `dotted` is not a class, or the value is no literal.
     """
     pending: list[tuple[Module, Definition]] = [find_definition(*split_dotted(dotted))]
     while pending:
@@ -237,7 +239,27 @@ def class_attribute(dotted: str, name: str) -> Any:
             raise SourceError(f"{dotted} is not a class")
         expression = assigned(node.body, name)
         if expression is not None:
-            return ast.literal_eval(expression)
+            try:
+                return ast.literal_eval(expression)
+            except ValueError as error:
+                raise SourceError(f"{module.name}:{node.name}.{name} is not a literal") from error
+        pending = [*bases(module, node), *pending]
+    return None
+
+
+def nearest_base(dotted: str, known: Collection[str]) -> str | None:
+    """Return which of the `known` classes (`module:Class`) a class is, or derives from first; None if from none.
+
+    Raises:
+        SourceError: If `dotted` is not a class.
+    """
+    pending: list[tuple[Module, Definition]] = [find_definition(*split_dotted(dotted))]
+    while pending:
+        module, node = pending.pop(0)
+        if not isinstance(node, ast.ClassDef):
+            raise SourceError(f"{dotted} is not a class")
+        if (name := f"{module.name}:{node.name}") in known:
+            return name
         pending = [*bases(module, node), *pending]
     return None
 

@@ -53,22 +53,22 @@ class LengthWatch:
 
     def metrics(self) -> dict[str, float]:
         """Return the correlation and the mean difference of length, and warn if the margin is mostly length."""
-        found = self.correlation()
-        if found is None:
+        correlation = self.correlation()
+        if correlation is None:
             return {}
         mean = math.fsum(longer for longer, _ in self.pairs) / len(self.pairs)
-        if abs(found) > _FLAGGED and not self.warned:
+        if abs(correlation) > _FLAGGED and not self.warned:
             self.warned = True
             log.warning(
                 "The reward margin follows length: its correlation with the difference in tokens is %.2f over the "
                 "last %d pairs, which explains %.0f%% of it. The %s response of a pair gains, whatever it says "
                 "(chosen ones are %.0f tokens %s on average). Balance the lengths of the pairs, "
                 "or set ld_alpha below 1.",
-                found,
+                correlation,
                 len(self.pairs),
-                100 * found**2,
-                "longer" if found > 0 else "shorter",
+                100 * correlation**2,
+                "longer" if correlation > 0 else "shorter",
                 abs(mean),
                 "longer" if mean > 0 else "shorter",
             )
-        return {"lengths/margin_correlation": found, "lengths/chosen_longer": mean}
+        return {"lengths/margin_correlation": correlation, "lengths/chosen_longer": mean}

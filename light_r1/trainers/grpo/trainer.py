@@ -35,7 +35,7 @@ from trl import GRPOConfig, GRPOTrainer
 from light_r1.errors import DataError
 from light_r1.models.chat import ChatFormat
 from light_r1.rewards.guard import GuardedReward, stop_without_rewards
-from light_r1.rewards.verified import Reward
+from light_r1.rewards.text import Reward
 from light_r1.rollouts.judge import time_outs
 from light_r1.trainers.building import (
     Rows,
@@ -69,7 +69,7 @@ class StagedGRPOTrainer(GRPOTrainer):
 
     Args:
         model: Model, or path of one, as in TRL.
-        reward_funcs: Reward functions, of `light_r1.rewards.verified` or your own, as in TRL.
+        reward_funcs: Reward functions: `accuracy` and others of `light_r1`, or your own, as in TRL.
         args: A `StagedGRPOConfig`; a default one if `None`.
         train_dataset: Rows with `problem` (rendered by `chat`) or `prompt` (a rendered prompt), and the columns that
             the rewards use, such as `answer`.

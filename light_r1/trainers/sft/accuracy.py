@@ -61,7 +61,7 @@ def sampled_accuracy(
     )
     requests = [Request(str(i), k, tuple(chat.prompt_ids(rows[i]["problem"]))) for i in mine for k in range(n)]
     found = sampler.sample(requests, SamplingParams(max_tokens, TEMPERATURE, TOP_P)) if requests else []
-    verdicts = shared_judge().verdicts(
+    verdicts = shared_judge(chat.think_tokens).verdicts(
         [chat.response_text(one.completion_ids) for one in found],
         [rows[int(one.request.prompt_id)]["answer"] for one in found],
     )

@@ -16,7 +16,6 @@ from data_tools.answers.marks import (
     last_number,
     maths_spans,
 )
-from data_tools.traces.thoughts import without_thinking
 
 
 def test_the_last_balanced_box_counts():
@@ -44,11 +43,6 @@ def test_what_stands_behind_an_answer_phrase():
     ]
     assert last_answer_phrase("#### 42").content == "42"
     assert last_answer_phrase("nothing") is None
-
-
-def test_thoughts_are_left_out_unless_nothing_follows():
-    assert without_thinking("<think>1</think> 2").strip() == "2"
-    assert without_thinking("<think>1</think> ") == "<think>1</think> "
 
 
 def test_formulas_and_numbers():

@@ -14,13 +14,13 @@ from data_tools.answers.verify import Verdict, verify
 from data_tools.errors import DataToolsError
 
 
-def slow_verify(prediction, gold):
+def slow_verify(prediction, gold, **options):
     """Stand in for a verifier that hangs on one prediction; only `fork` carries it into the workers."""
     if prediction == "hang":
         time.sleep(600)
     if prediction == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    return verify(prediction, gold)
+    return verify(prediction, gold, **options)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -50,7 +50,7 @@ def test_a_worker_that_dies_costs_one_verdict(monkeypatch):
 
 
 def test_a_verifier_that_calls_everything_right_is_refused(monkeypatch):
-    monkeypatch.setattr(workers, "verify", lambda prediction, gold: Verdict(True, "right", "always"))
+    monkeypatch.setattr(workers, "verify", lambda prediction, gold, **_: Verdict(True, "right", "always"))
     with pytest.raises(DataToolsError, match="pairs it must get right"):
         VerifierPool(1, 20.0, "fork")
 
@@ -70,3 +70,9 @@ def test_closing_ends_the_processes():
     processes = [worker.process for worker in pool._workers]
     pool.close()
     assert not any(process.is_alive() for process in processes)
+
+
+def test_predictions_whose_thought_was_cut_off_are_read_whole():
+    with VerifierPool(1, 20.0, "fork", with_thought=False) as pool:
+        assert pool.verify_batch(["\\boxed{4} </think> it is."], ["4"])[0].correct
+    assert not verify("\\boxed{4} </think> it is.", "4").correct

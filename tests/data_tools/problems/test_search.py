@@ -19,7 +19,7 @@ def by_hand(found, threshold):
 
 @pytest.mark.parametrize("threshold", [0.8, 0.3, 0.0, -0.2])
 @pytest.mark.parametrize("native", [False, True])
-def test_exact_search_finds_all_pairs_across_blocks(monkeypatch, native, threshold):
+def test_all_pairs_are_found_across_blocks(monkeypatch, native, threshold):
     monkeypatch.setattr(search, "_BLOCK", 64)
     monkeypatch.setattr(search, "_bf16_pays", lambda rows: native)
     found = vectors(300)
@@ -29,15 +29,6 @@ def test_exact_search_finds_all_pairs_across_blocks(monkeypatch, native, thresho
     assert list(pairs) == sorted(pairs)
     for i, j, cosine in pairs:
         assert cosine == pytest.approx(float(found[i] @ found[j]), abs=1e-5)
-
-
-def test_index_finds_nearly_all_pairs():
-    found = vectors(2000)
-    exact = by_hand(found, 0.85)
-    pairs = [(i, j) for i, j, _ in similar_pairs(found, 0.85, exact_up_to=100)]
-    assert len(pairs) == len(set(pairs))
-    assert set(pairs) <= exact
-    assert len(pairs) >= 0.97 * len(exact) > 0
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])

@@ -6,8 +6,7 @@ from array import array
 from collections import Counter
 from html.parser import HTMLParser
 
-from data_tools.engine.fold import StepCount
-from data_tools.stats.charts import draw_funnel, draw_statistics, render_page, to_png, write_page
+from data_tools.stats.charts import draw_statistics, render_page, to_png, write_page
 from data_tools.stats.summary import Statistics
 
 
@@ -54,14 +53,3 @@ def test_every_panel_is_there_and_only_those():
     assert heights[0] == heights[-1] == 1
     assert draw_statistics(Statistics({}, by="source")).axes == []
     to_png(draw_statistics(Statistics({"problem": array("I", [0])}, by="source", rows=1)))
-
-
-def test_a_funnel_has_a_bar_per_step_and_its_reasons():
-    counts = [
-        StepCount("extract", 100, 80, Counter(no_answer=15, proof=3, odd=1, rare=1)),
-        StepCount("dedup", 80, 0, Counter(copy=80)),
-    ]
-    texts = [text.get_text() for text in draw_funnel(counts).axes[0].texts]
-    assert texts[::2] == ["100", "80", "0"]
-    assert texts[1::2] == ["", "-15 no_answer, -3 proof, -1 odd, -1 others", "-80 copy"]
-    assert to_png(draw_funnel([])).startswith(b"\x89PNG")

@@ -1,8 +1,5 @@
-import json
-
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from light_r1.models.checkpoints import (
     folder_bytes,
@@ -12,21 +9,7 @@ from light_r1.models.checkpoints import (
     set_torn_aside,
     why_torn,
 )
-
-
-def write_checkpoint(folder, step, *, best=None, ranks=1):
-    """A checkpoint as the Trainer writes it, in its order."""
-    path = folder / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    save_file({"w": torch.arange(100.0)}, path / "model.safetensors")
-    (path / "config.json").write_text("{}")
-    torch.save({"step": torch.arange(50)}, path / "optimizer.pt")
-    torch.save({}, path / "scheduler.pt")
-    names = ["rng_state.pth"] if ranks == 1 else [f"rng_state_{rank}.pth" for rank in range(ranks)]
-    for name in names:
-        torch.save({"cpu": torch.get_rng_state()}, path / name)
-    (path / "trainer_state.json").write_text(json.dumps({"global_step": step, "best_global_step": best}))
-    return path
+from tests.light_r1.run_folders import write_checkpoint
 
 
 def cut(file, share=0.5):

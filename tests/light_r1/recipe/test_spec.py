@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import pytest
 
+from light_r1.models.chat import FAMILIES
 from light_r1.recipe.read import load_recipe
-from light_r1.recipe.spec import MixPart, SourceSpec, Where
+from light_r1.recipe.spec import ChatSpec, MixPart, SourceSpec, Where
 from light_r1.recipe.yaml_lines import Place
 
 
@@ -12,6 +15,10 @@ def test_a_source_knows_its_kind():
     assert SourceSpec(hub="a/b").kind == "hub"
     assert SourceSpec(generator="m:f").kind == "generator"
     assert SourceSpec(mix=(MixPart("a"),)).kind == "mix"
+
+
+def test_a_recipe_may_name_every_chat_family():
+    assert get_args(get_type_hints(ChatSpec)["template"]) == ("auto", *FAMILIES)
 
 
 def test_where_falls_back_to_what_encloses_a_key():

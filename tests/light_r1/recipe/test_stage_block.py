@@ -27,7 +27,8 @@ def test_stage_types_are_read_from_their_classes():
 def test_a_stage_of_ones_own_is_read_without_import(tmp_path, monkeypatch):
     (tmp_path / "own_stage.py").write_text(
         "raise ImportError('not during validation')\n"
-        "class MyStage:\n    makes = 'model'\n    args_class = 'own_options:MyArgs'\n"
+        "from light_r1.stages.base import Stage\n"
+        "class MyStage(Stage):\n    makes = 'model'\n    args_class = 'own_options:MyArgs'\n"
     )
     (tmp_path / "own_options.py").write_text(
         "from dataclasses import dataclass\n@dataclass\nclass MyArgs:\n    strength: float = 1.0\n"
@@ -44,7 +45,8 @@ def test_a_stage_of_ones_own_is_read_without_import(tmp_path, monkeypatch):
 
 def test_a_reward_has_the_parameters_of_its_factory():
     assert "max_len" in reward_parameters("cosine").fields
-    assert reward_parameters("accuracy").fields == {}
+    assert "think_tokens" in reward_parameters("accuracy").fields
+    assert reward_parameters("light_r1.rewards.verified:accuracy").fields == {}
     assert set(reward_names()) >= {"accuracy", "format", "cosine"}
     with pytest.raises(SourceError):
         reward_parameters("nothing")

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from light_r1.errors import LightR1Error
 from light_r1.rewards.text import (
-    format,
+    get_format_reward,
     get_language_consistency_reward,
     get_repetition_reward,
     get_soft_overlong_reward,
+    get_tag_count_reward,
     get_think_format_reward,
     repeated_share,
-    tag_count,
 )
 
 
@@ -33,13 +33,13 @@ from light_r1.rewards.text import (
     ],
 )
 def test_format_with_and_without_the_opening_tag(text, with_tag, without):
-    assert format([text]) == [with_tag]
+    assert get_format_reward()([text]) == [with_tag]
     assert get_think_format_reward()([text]) == [with_tag]
     assert get_think_format_reward(opening_tag="in_template")([text]) == [without]
 
 
 def test_tag_count_is_half_for_each_tag_that_occurs_once():
-    assert tag_count(["<think></think>", "</think>", "<think><think></think>", ""]) == [1, 0.5, 0.5, 0]
+    assert get_tag_count_reward()(["<think></think>", "</think>", "<think><think></think>", ""]) == [1, 0.5, 0.5, 0]
 
 
 # Values that open-r1's own tests expect of its repetition penalty.

@@ -97,4 +97,4 @@ def test_rewards_load_by_name_with_their_options():
     with pytest.raises(LightR1Error, match="Did you mean"):
         load_reward("acuracy")
     with pytest.raises(LightR1Error, match="takes no options"):
-        load_reward("accuracy", max_len=3)
+        load_reward("light_r1.rewards.verified:accuracy", max_len=3)

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from light_r1.recipe.read import load_recipe
 from light_r1.recipe.spec import Recipe
 from light_r1.run.failures import disk_trouble, explained
 from light_r1.run.walk import run_recipe
+from light_r1.stages import load_stage
 from tests.shared import ROOT
 
 RECIPE = """model: {name_or_path: a/b}
@@ -38,7 +40,9 @@ def recipe(tmp_path) -> Recipe:
 
 
 def told(recipe: Recipe, stage: str, error: BaseException = MemoryError()) -> str:  # noqa: B008 - not changed
-    return str(explained(error, recipe.stage(stage), recipe, Path("runs/own/x/attempts")))
+    spec = recipe.stage(stage)
+    advice = partial(load_stage(spec.type).less_memory, spec, recipe)
+    return str(explained(error, stage, Path("runs/own/x/attempts"), advice=advice))
 
 
 @pytest.mark.parametrize(
@@ -90,8 +94,8 @@ def test_a_full_disk_is_recognised_whoever_writes(tmp_path, error):
 
 
 def test_what_is_not_known_is_left_as_it_is(recipe, tmp_path):
-    assert explained(ValueError("something"), recipe.stage("sft"), recipe, tmp_path) is None
-    assert explained(FileNotFoundError(errno.ENOENT, "no"), recipe.stage("sft"), recipe, tmp_path) is None
+    assert explained(ValueError("something"), "sft", tmp_path, advice=str) is None
+    assert explained(FileNotFoundError(errno.ENOENT, "no"), "sft", tmp_path, advice=str) is None
 
 
 def test_a_stage_that_runs_out_of_disk_stops_with_the_reason(recipe, tmp_path, monkeypatch):

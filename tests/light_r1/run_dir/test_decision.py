@@ -7,7 +7,7 @@ from light_r1.run_dir.decision import changed_settings, decide
 from light_r1.run_dir.fingerprint import stage_fingerprint
 from light_r1.run_dir.folder import Batch, RunDir, now
 from light_r1.run_dir.manifest import Manifest, describe_outputs
-from tests.light_r1.models.test_checkpoints import write_checkpoint
+from tests.light_r1.run_folders import write_checkpoint
 
 RECIPE = {
     "sft-stage1": {"args": {"learning_rate": 5e-5, "logging_steps": 10}},

@@ -38,7 +38,7 @@ MANIFEST = Manifest(
 def test_json_round_trip_and_names_in_the_file(tmp_path):
     content = json.loads(json.dumps(MANIFEST.to_json()))
     assert content["schema"] == 1
-    assert content["rows"] == {"in": 12, "kept": 9, "dropped": {"too_long": 2, "no_answer": 1}}
+    assert content["rows"] == {"in": 12, "kept": 9, "dropped": {"too_long": 2, "no_answer": 1}, "unit": "rows"}
     assert content["outputs"]["output/model.safetensors"] == {"bytes": 10, "sha256": "f" * 64}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     assert read_manifest(tmp_path / "manifest.json") == MANIFEST

@@ -15,24 +15,22 @@ def test_durations_are_read_at_a_glance(seconds, text):
 
 def test_training_says_rows_steps_tokens_and_loss():
     rows = RowCounts(209, 85, {"overlength": 120, "no_think": 4})
-    text = outcome_text("sft", {"loss": 0.41234, "eval_loss": 0.5}, rows=rows, tokens=12_345, steps=60)
+    text = outcome_text({"loss": 0.41234, "eval_loss": 0.5}, rows=rows, tokens=12_345, steps=60)
     assert text == (
         "85 of 209 rows, 120 overlength, 4 no_think, 60 steps, 12,345 tokens, loss 0.4123, held-out loss 0.5"
     )
 
 
 def test_dpo_counts_pairs_and_grpo_names_no_loss():
-    assert outcome_text("dpo", {}, rows=RowCounts(16, 32, {}), tokens=None, steps=None) == "32 pairs from 16"
-    assert outcome_text("grpo", {"loss": 0.0, "reward": 0.25}, rows=None, tokens=None, steps=4) == (
-        "4 steps, reward 0.25"
-    )
+    assert outcome_text({}, rows=RowCounts(16, 32, {}, unit="pairs"), tokens=None, steps=None) == "32 pairs from 16"
+    assert outcome_text({"loss": 0.0, "reward": 0.25}, rows=None, tokens=None, steps=4) == ("4 steps, reward 0.25")
 
 
 def test_an_evaluation_says_score_error_length_and_truncation():
     metrics = {"hard/avg@8": 0.3421, "hard/se": 0.0213, "hard/truncated": 0.125, "hard/tokens": 1234.5}
-    text = outcome_text("evaluate", metrics, rows=RowCounts(64, 64, {}), tokens=9, steps=None)
+    text = outcome_text(metrics, rows=RowCounts(64, 64, {}), tokens=9, steps=None)
     assert text == "hard avg@8 34.2 ± 2.1% (1,234 tokens a response, 12% cut)"
 
 
 def test_a_merge_has_nothing_to_say():
-    assert outcome_text("merge", {}, rows=None, tokens=None, steps=None) == ""
+    assert outcome_text({}, rows=None, tokens=None, steps=None) == ""

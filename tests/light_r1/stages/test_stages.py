@@ -143,6 +143,27 @@ def test_grpo_trains_on_named_rewards(start, tmp_path):
     assert {"rewards/accuracy/mean", "rewards/tag_count/mean"} <= result.metrics.keys()
 
 
+def get_seen_reward(*, think_tokens=("<think>", "</think>")):
+    """A factory of a user's own: its reward is the length of the opening tag."""
+
+    def seen(completions, **_):
+        return [float(len(think_tokens[0]) * text.startswith(think_tokens[0])) for text in completions]
+
+    return seen
+
+
+def test_grpo_tells_its_rewards_the_tags_of_the_recipe(start, tmp_path):
+    rewards = ["tag_count", "accuracy", {"name": "tests.light_r1.stages.test_stages:get_seen_reward"}]
+    args = {"context_schedule": [{"steps": 1, "max_completion_length": 4}], "num_generations": 4, "max_steps": 1}
+    args["per_device_train_batch_size"] = 4
+    job = job_for(tmp_path, start, ROWS, args=args, options={"rewards": rewards})
+    chat = replace(job.recipe.chat, think_tokens=("<thought>", "</thought>"))
+    result = load_stage("grpo").run(replace(job, recipe=replace(job.recipe, chat=chat)))
+    # The forced tag opens each thought, and four characters do not close it.
+    assert result.metrics["rewards/tag_count/mean"] == 0.5
+    assert result.metrics["rewards/seen/mean"] == len("<thought>")
+
+
 def test_a_data_stage_folds_tools_and_samples_pass_rates(start, tmp_path):
     steps = [
         {"tool": "filter_length", "max_length": 10_000},

@@ -5,7 +5,7 @@ import pytest
 from light_r1.recipe.cost.estimate import Work
 from light_r1.recipe.cost.rows import Amount, RowsOf, questions_of
 from light_r1.recipe.read import load_recipe
-from light_r1.run.plan import estimate
+from light_r1.stages import described_stage
 
 RECIPE = """
 model: {name_or_path: Qwen/Qwen2.5-7B-Instruct}
@@ -49,7 +49,8 @@ HUNDRED = Amount(100)
 
 
 def of(recipe, name, rows=HUNDRED, *, tokens=None, processes=1):
-    return estimate(Work(recipe.stage(name), recipe, RowsOf(rows, tokens), processes))
+    spec = recipe.stage(name)
+    return described_stage(spec.type).estimate(Work(spec, recipe, RowsOf(rows, tokens), processes))
 
 
 def test_sft_counts_rows_and_bounds_their_length(recipe):

@@ -50,7 +50,7 @@ def test_a_recipe_a_command_line_and_the_function_take_the_same_options(tool):
 
 def test_sample_is_a_step_beside_the_tools():
     assert set(step_table("sample").fields) >= {"n", "max_tokens", "risk"}
-    assert STEPS == ("sample", *TOOLS)
+    assert ("sample", *TOOLS) == STEPS
 
 
 @pytest.fixture

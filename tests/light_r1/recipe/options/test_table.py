@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import importlib
 import inspect
@@ -45,6 +46,13 @@ def test_arguments_are_those_of_the_real_signature(dotted):
     assert set(table(dotted).fields) == named
 
 
+class NamesOrAny(dict):
+    """The names of a module; those that it imports for type checkers only are `Any`."""
+
+    def __missing__(self, name):
+        return getattr(builtins, name, typing.Any)
+
+
 BUILT_IN = [*literal("light_r1.rollouts.sampler:SAMPLERS").values(), *literal("light_r1.rewards:REWARDS").values()]
 
 
@@ -52,8 +60,10 @@ BUILT_IN = [*literal("light_r1.rollouts.sampler:SAMPLERS").values(), *literal("l
 def test_every_word_that_a_function_of_a_recipe_takes_is_a_choice(dotted):
     module, name = dotted.split(":")
     function = getattr(importlib.import_module(module), name)
+    names = NamesOrAny({**vars(typing), **vars(sys.modules[module])})
     for parameter in inspect.signature(function).parameters.values():
-        if "Literal" in str(annotation := eval(str(parameter.annotation), {**vars(typing), **vars(sys.modules[module])})):
+        annotation = eval(str(parameter.annotation), {}, names)
+        if typing.get_origin(annotation) is typing.Literal:
             words = typing.get_args(annotation)
             assert table(dotted).fields[parameter.name].type.choices == words, parameter.name
 
