@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.util import resolve_name
 from typing import Any
 
 from data_tools.engine.option_values import _SCALARS, Option, check_value
+from data_tools.engine.source_file import source_file
 from data_tools.errors import DataToolsError
 
 TOOLS: dict[str, str] = {
@@ -93,17 +93,16 @@ def tool_doc(tool: str) -> ToolDoc:
             a command line cannot say.
     """
     module, _, name = tool_path(tool).partition(":")
-    tree = _parse(module)
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            text = ast.get_docstring(node) or ""
-            helps = _section(text, "Args")
-            options = {
-                argument.arg: _option(argument, default, tree, helps.get(argument.arg, ""))
-                for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            }
-            return ToolDoc(text.partition("\n")[0], text, options, _section(text, "Needs"), _section(text, "Drops"))
-    raise DataToolsError(f"{module} has no function {name!r}")
+    node, module = _definition(name, module)
+    if not isinstance(node, ast.FunctionDef):
+        raise DataToolsError(f"{module} has no function {name!r}")
+    text = ast.get_docstring(node) or ""
+    helps = _section(text, "Args")
+    options = {
+        argument.arg: _option(argument, default, module, helps.get(argument.arg, ""))
+        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    }
+    return ToolDoc(text.partition("\n")[0], text, options, _section(text, "Needs"), _section(text, "Drops"))
 
 
 def option_table(tool: str) -> Mapping[str, Option]:
@@ -143,64 +142,86 @@ def check_options(tool: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _parse(module: str) -> ast.Module:
+    file = source_file(module)
+    if file is None:
+        raise DataToolsError(f"no module named {module!r} with Python source")
     try:
-        spec = find_spec(module)
-    except ModuleNotFoundError as error:
-        raise DataToolsError(f"no module named {module!r}: {error}") from error
-    if spec is None or spec.origin is None:
-        raise DataToolsError(f"no module named {module!r}")
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        return ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise DataToolsError(f"{file}:{error.lineno}: {error.msg}") from error
 
 
-def _option(argument: ast.arg, default: ast.expr | None, tree: ast.Module, text: str) -> Option:
+def _option(argument: ast.arg, default: ast.expr | None, module: str, text: str) -> Option:
     if argument.annotation is None:
         raise DataToolsError(f"option {argument.arg} has no type")
-    option = _typed(Option(argument.arg, required=default is None, help=text), argument.annotation, tree)
-    return option if default is None else replace(option, default=_constant(default, tree))
+    option = _typed(Option(argument.arg, required=default is None, help=text), argument.annotation, module)
+    return option if default is None else replace(option, default=_constant(option.name, default, module))
 
 
-def _typed(option: Option, node: ast.expr, tree: ast.Module) -> Option:
+def _typed(option: Option, node: ast.expr, module: str) -> Option:
     """Add one annotation to what an option accepts."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _typed(_typed(option, node.left, tree), node.right, tree)
+        return _typed(_typed(option, node.left, module), node.right, module)
     if isinstance(node, ast.Constant) and node.value is None:
         return replace(option, optional=True)
     if isinstance(node, ast.Name) and node.id in _SCALARS:
         return replace(option, kinds=(*option.kinds, node.id))
     if isinstance(node, ast.Name):
-        return _typed(option, *_definition(node.id, tree))
+        alias, where = _definition(node.id, module)
+        if isinstance(alias, ast.expr):
+            return _typed(option, alias, where)
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         if node.value.id == "list":
-            return _typed(replace(option, many=True), node.slice, tree)
+            return _typed(replace(option, many=True), node.slice, module)
         if node.value.id == "Literal":
-            return replace(option, choices=option.choices + _literal_values(node.slice))
+            return replace(option, choices=option.choices + _literal_values(option.name, node.slice))
     raise DataToolsError(f"option {option.name}: a command line cannot say the type {ast.unparse(node)}")
 
 
-def _literal_values(node: ast.expr) -> tuple[Any, ...]:
-    values = ast.literal_eval(node)
+def _literal_values(name: str, node: ast.expr) -> tuple[Any, ...]:
+    values = _literal(name, node)
     return values if isinstance(values, tuple) else (values,)
 
 
-def _constant(node: ast.expr, tree: ast.Module) -> Any:
-    """Return the value of a default: a literal, or the name of a module constant."""
+def _constant(name: str, node: ast.expr, module: str) -> Any:
+    """Return the value of an option's default: a literal, or the name of a module constant."""
     if isinstance(node, ast.Name):
-        return _constant(*_definition(node.id, tree))
-    return ast.literal_eval(node)
+        value, where = _definition(node.id, module)
+        if isinstance(value, ast.expr):
+            return _constant(name, value, where)
+    return _literal(name, node)
 
 
-def _definition(name: str, tree: ast.Module) -> tuple[ast.expr, ast.Module]:
-    """Find what a module-level name stands for, also through one import."""
-    for node in tree.body:
+def _literal(name: str, node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise DataToolsError(f"option {name}: {ast.unparse(node)} is no literal") from None
+
+
+def _definition(name: str, module: str) -> tuple[ast.FunctionDef | ast.expr | None, str]:
+    """Find the function or value that a module-level name stands for, also through imports, and its module."""
+    for node in _parse(module).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return node, module
         if isinstance(node, ast.Assign) and name in [ast.unparse(target) for target in node.targets]:
-            return node.value, tree
+            return node.value, module
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name and node.value is not None:
-            return node.value, tree
-        if isinstance(node, ast.ImportFrom) and node.module:
+            return node.value, module
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    return _definition(alias.name, _parse(node.module))
-    raise DataToolsError(f"cannot find what {name} stands for")
+                    return _definition(alias.name, _imported_from(node, module))
+    return None, module
+
+
+def _imported_from(node: ast.ImportFrom, module: str) -> str:
+    file = source_file(module)
+    package = module if file is not None and file.name == "__init__.py" else module.rpartition(".")[0]
+    try:
+        return resolve_name("." * node.level + (node.module or ""), package)
+    except ImportError as error:
+        raise DataToolsError(f"{file}:{node.lineno}: {error}") from error
 
 
 def _section(text: str, title: str) -> dict[str, str]:

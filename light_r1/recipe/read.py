@@ -14,7 +14,7 @@ from typing import Any
 
 from light_r1.errors import Problem, RecipeError, did_you_mean
 from light_r1.recipe.options.source import SourceError, literal
-from light_r1.recipe.options.table import Field, Table, keyword_only, table
+from light_r1.recipe.options.table import Field, Table, table
 from light_r1.recipe.options.types import FieldType
 from light_r1.recipe.overlay import TOP_KEYS, apply_override, read_layers
 from light_r1.recipe.shipped import find_recipe, shown
@@ -254,7 +254,7 @@ def _sampler(node: Node | None, faults: Faults) -> SamplerSpec:
     fields_of = {"backend": Field("backend", _TEXT, "hf")}
     try:
         dotted = backends.get(name, name) if isinstance(name, str) else ""
-        own = keyword_only(dotted).fields
+        own = table(dotted).fields
     except SourceError:
         hint = did_you_mean(str(name), backends)
         faults.at(chosen or node, f"no sampler {name}", expected=f"one of {', '.join(backends)}", hint=hint)

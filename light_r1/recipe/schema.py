@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from light_r1.recipe.bounds import CHOICES, limit_of
-from light_r1.recipe.options.source import SourceError, literal
-from light_r1.recipe.options.table import REQUIRED, UNKNOWN, Field, Table, keyword_only, table
+from light_r1.recipe.options.steps import STEPS, step_table
+from light_r1.recipe.options.table import REQUIRED, UNKNOWN, Field, Table, table
 from light_r1.recipe.options.types import FieldType
 from light_r1.recipe.overlay import STAGE_KEYS, TOP_KEYS
 from light_r1.recipe.stage_block import reward_names, reward_parameters, stage_type, stage_types, training_types
@@ -111,10 +111,11 @@ def _options(options: Table, blocks: dict[str, Any]) -> dict[str, Any]:
 
 def _steps(blocks: dict[str, Any]) -> dict[str, Any]:
     """Steps of a data stage: `sample`, the tools, or a function of one's own."""
-    tools = {"sample": "light_r1.stages.sampling:SampleStepOptions", **literal("data_tools.engine.catalogue:TOOLS")}
-    known = [{"tool": name, "dotted": dotted} for name, dotted in tools.items()]
-    found = [one for one in (_named("tool", item["tool"], item["dotted"], blocks) for item in known) if one]
-    return {"type": "array", "items": {"anyOf": [*found, _own("tool")]}}
+    known = []
+    for name in STEPS:
+        properties = _object(step_table(name), blocks)["properties"]
+        known.append(_exactly({"tool": {"const": name}, **properties}, "tool"))
+    return {"type": "array", "items": {"anyOf": [*known, _own("tool")]}}
 
 
 def _rewards(blocks: dict[str, Any]) -> dict[str, Any]:
@@ -124,14 +125,6 @@ def _rewards(blocks: dict[str, Any]) -> dict[str, Any]:
         properties = _object(reward_parameters(name), blocks)["properties"]
         found.append(_exactly({"name": {"const": name}, **weight, **properties}, "name"))
     return {"type": "array", "items": {"anyOf": [*found, _own("name")]}}
-
-
-def _named(key: str, name: str, dotted: str, blocks: dict[str, Any]) -> dict[str, Any] | None:
-    try:
-        options = _object(keyword_only(dotted), blocks)
-    except SourceError:
-        return None  # listed, but not in this build
-    return _exactly({key: {"const": name}, **options["properties"]}, key)
 
 
 def _exactly(properties: dict[str, Any], required: str) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
+from data_tools.errors import DataToolsError
 from light_r1.errors import did_you_mean
 from light_r1.recipe.options.source import SourceError, class_attribute, literal, nearest_base
-from light_r1.recipe.options.table import REQUIRED, Field, Table, keyword_only, table
+from light_r1.recipe.options.steps import STEPS, step_table
+from light_r1.recipe.options.table import REQUIRED, Field, Table, table
 from light_r1.recipe.options.types import NONE, FieldType, union
 from light_r1.recipe.overlay import STAGE_KEYS, merge
 from light_r1.recipe.spec import ModelSpec, StageSpec
@@ -245,19 +247,15 @@ def _list_of(node: Node, build: Any, faults: Faults) -> list[Any]:
 def _step(node: Node, faults: Faults) -> Any:
     """One step of a data stage: `{tool: dedup, threshold: 0.9}`."""
     tool = node.items.get("tool")
-    tools: dict[str, str] = {
-        "sample": "light_r1.stages.sampling:SampleStepOptions",
-        **literal("data_tools.engine.catalogue:TOOLS"),
-    }
     if tool is None or not isinstance(tool.value, str):
         faults.at(tool or node, "names no tool", expected="tool: <name>, and its options")
         return FAULTY
-    dotted = tools.get(tool.value, tool.value)
     try:
-        options = keyword_only(dotted)
-    except SourceError:
-        hint = did_you_mean(tool.value, tools)
-        faults.at(tool, f"no tool called {tool.value}", expected=f"one of {', '.join(tools)}", hint=hint)
+        options = step_table(tool.value)
+    except DataToolsError as error:
+        what = f"{tool.value}: {error}" if ":" in tool.value else f"no tool called {tool.value}"
+        expected = f"one of {', '.join(STEPS)}, or module:function"
+        faults.at(tool, what, expected=expected, hint=did_you_mean(tool.value, STEPS))
         return FAULTY
     return {"tool": tool.value, **check_block(node, options, faults, skip=("tool",), of=options.name)}
 

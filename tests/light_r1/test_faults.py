@@ -93,6 +93,16 @@ IN_RECIPES = [
     fault(R14, r"tool: difficulty", "tool: dificulty", "Did you mean difficulty?"),
     fault(R14, r"scale_rewards: group", "scale_rewards: groups", "Did you mean group?"),
     fault(R32, r"\Z", "\nsampler: {backend: hff}\n", "no sampler hff", "Did you mean hf?", line=r"^sampler:"),
+    fault(
+        R14,
+        r"(      - )tool: diff",
+        r"\1interval: pont\n        tool: diff",
+        "steps.1.interval",
+        "Did you mean point?",
+    ),
+    fault(
+        R14, r"      - tool: diff", r"      - {tool: dedup, keep: [answr]}\n\g<0>", "keep.0", "Did you mean answer?"
+    ),
     # bounds
     fault(R32, r"learning_rate: 5.0e-5", "learning_rate: -5.0e-5", "sft-stage1.args.learning_rate", "out of range"),
     fault(R32, r"max_length: 20000", "max_length: -20000", "max_length", "out of range"),

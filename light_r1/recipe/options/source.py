@@ -1,8 +1,7 @@
 """Find classes, functions and literals in source code without importing it.
 
-A package is located with `find_spec` on its top name alone, which imports nothing; everything below is read
-from files and parsed with `ast`. Re-exports (`from .training_args import TrainingArguments`, also inside
-`if TYPE_CHECKING`) are followed, so `trl:SFTConfig` leads to the class statement. Star imports are not.
+Modules are found as files and parsed with `ast`. Re-exports (`from .training_args import TrainingArguments`, also
+inside `if TYPE_CHECKING`) are followed, so `trl:SFTConfig` leads to the class statement. Star imports are not.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from sysconfig import get_path
 from typing import Any, TypeAlias
 
+from data_tools.engine.source_file import source_file
 from light_r1.errors import LightR1Error
 
 Definition: TypeAlias = "ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef"
@@ -54,27 +53,10 @@ def module_file(name: str) -> Path:
     Raises:
         SourceError: If there is no such module, or it has no Python source.
     """
-    path = _find_file(name)
+    path = source_file(name)
     if path is None:
         raise SourceError(f"no module named {name} with Python source; is it beside where you start, or installed?")
     return path
-
-
-@lru_cache(maxsize=1024)
-def _find_file(name: str) -> Path | None:
-    top, *rest = name.split(".")
-    try:
-        spec = find_spec(top)
-    except (ValueError, ImportError):
-        return None
-    if spec is None:
-        return None
-    roots = [Path(place) for place in spec.submodule_search_locations or []]
-    candidates = [root.joinpath(*rest) / "__init__.py" for root in roots]
-    candidates += [root.joinpath(*rest[:-1], f"{rest[-1]}.py") for root in roots if rest]
-    if not roots and not rest and spec.origin and spec.origin.endswith(".py"):
-        candidates = [Path(spec.origin)]
-    return next((path for path in candidates if path.is_file()), None)
 
 
 @lru_cache(maxsize=256)
@@ -109,7 +91,7 @@ def project_modules(name: str) -> dict[str, Path]:
         module, file = pending.popitem()
         found[module] = file
         for imported in _imported(read_module(module)) - found.keys():
-            found_file = _find_file(imported)
+            found_file = source_file(imported)
             if found_file is None:
                 continue  # a module without source
             if imported.partition(".")[0] == top or _is_own(found_file, beside):
@@ -122,7 +104,7 @@ def _imported(module: Module) -> set[str]:
     names = {alias.name for node in ast.walk(module.tree) if isinstance(node, ast.Import) for alias in node.names}
     for base, name in _import_map(module.name).values():
         inner = f"{base}.{name}"
-        names.add(inner if _find_file(inner) else base)
+        names.add(inner if source_file(inner) else base)
     return names
 
 
@@ -156,23 +138,51 @@ def find_definition(module_name: str, name: str) -> tuple[Module, Definition]:
     Raises:
         SourceError: If it is not there.
     """
-    module = read_module(module_name)
-    for node in module.tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
-            return module, node
-    imported = _import_map(module_name).get(name)
-    if imported is None:
-        raise SourceError(f"{module_name} has no class or function {name}")
-    return find_definition(*imported)
+    place: tuple[str, str] | None = (module_name, name)
+    seen: set[tuple[str, str]] = set()
+    while place is not None and place not in seen:  # modules may import a name from each other
+        seen.add(place)
+        module, local = read_module(place[0]), place[1]
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == local:
+                return module, node
+        place = _import_map(module.name).get(local)
+    raise SourceError(f"{module_name} has no class or function {name}")
 
 
 def resolve(module: Module, expression: ast.expr) -> tuple[Module, Definition]:
-    """Find the definition of a name (`SFTConfig`) or attribute (`trl.SFTConfig`) used in `module`."""
+    """Find the definition of a name (`SFTConfig`) or attribute (`trl.SFTConfig`) used in `module`.
+
+    Raises:
+        SourceError: If there is no class or function of that name.
+    """
     if isinstance(expression, ast.Subscript):
         return resolve(module, expression.value)
-    if isinstance(expression, ast.Attribute):
-        return find_definition(ast.unparse(expression.value), expression.attr)
-    return find_definition(module.name, ast.unparse(expression))
+    return find_definition(*_named_by(module, expression))
+
+
+def resolve_assigned(module: Module, expression: ast.expr) -> tuple[Module, ast.expr] | None:
+    """Find what a name or attribute used in `module` is assigned; None if it is a class or function, or nothing.
+
+    Raises:
+        SourceError: If a module on the way has no Python source.
+    """
+    place: tuple[str, str] | None = _named_by(module, expression)
+    seen = set()
+    while place is not None and place not in seen:
+        seen.add(place)
+        module, name = read_module(place[0]), place[1]
+        if (value := assigned(module.tree.body, name)) is not None:
+            return module, value
+        place = _import_map(module.name).get(name)
+    return None
+
+
+def _named_by(module: Module, expression: ast.expr) -> tuple[str, str]:
+    """Return the module and the name in it that an expression means; `from a import b` makes `b.C` that of `a.b`."""
+    owner, _, name = ast.unparse(expression).rpartition(".")
+    imported = _import_map(module.name).get(owner)
+    return ".".join(imported) if imported else owner or module.name, name
 
 
 def bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.ClassDef]]:

@@ -19,11 +19,11 @@ from light_r1.recipe.options.source import (
     Definition,
     Module,
     SourceError,
-    assigned,
     bases,
     find_definition,
     read_module,
     resolve,
+    resolve_assigned,
     split_dotted,
 )
 from light_r1.recipe.options.types import ANY, NONE, FieldType, literal_type, type_of_default, union
@@ -100,17 +100,6 @@ def table(dotted: str) -> Table:
             found = _signature(module, statement, dotted).fields
             return Table(dotted, {name: replace(option, owner=node.name) for name, option in found.items()})
     return Table(dotted, _class_fields(module, node))
-
-
-@lru_cache(maxsize=256)
-def keyword_only(dotted: str) -> Table:
-    """Read only the keyword-only options of a function whose data come first: `def f(rows, *, option)`."""
-    whole = table(dotted)
-    _, node = find_definition(*split_dotted(dotted))
-    if isinstance(node, ast.ClassDef):
-        return whole
-    names = {argument.arg for argument in node.args.kwonlyargs}
-    return Table(dotted, {n: option for n, option in whole.fields.items() if n in names}, whole.open)
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:
@@ -235,10 +224,10 @@ def _subscript_type(module_name: str, node: ast.Subscript) -> FieldType:
 def _named_type(module_name: str, node: ast.expr) -> FieldType:
     """An enum becomes its values, a dataclass a block with its own table, anything else takes any value."""
     module = read_module(module_name)
-    alias = assigned(module.tree.body, ast.unparse(node))
-    if alias is not None:
-        return read_type(module_name, alias)
     try:
+        alias = resolve_assigned(module, node)
+        if alias is not None:
+            return read_type(alias[0].name, alias[1])
         module, found = resolve(module, node)
     except SourceError:
         return ANY

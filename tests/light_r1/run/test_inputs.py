@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from light_r1.recipe.options.source import _find_file, read_module
+from data_tools.engine.source_file import source_file
+from light_r1.recipe.options.source import read_module
 from light_r1.recipe.read import load_recipe
 from light_r1.recipe.sources import stages_needed
 from light_r1.recipe.spec import MixPart, SourceSpec
@@ -46,7 +47,7 @@ def recipe(tmp_path, monkeypatch):
 
 def hashes(recipe, name):
     read_module.cache_clear()
-    _find_file.cache_clear()
+    source_file.cache_clear()
     spec = recipe.stage(name)
     made = {stage: f"made-by-{stage}" for stage in stages_needed(spec, recipe)}
     return input_hashes(spec, load_stage(spec.type), recipe, made, cache=recipe.path.with_name("hashes.json"))

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from data_tools.engine.source_file import source_file
 from light_r1.errors import LightR1Error, Problem, RecipeError
 from light_r1.recipe.options import source as source_module
 from light_r1.recipe.options.source import find_definition, read_module
@@ -58,7 +59,7 @@ def folder(tmp_path, monkeypatch):
 
 def write_types(folder, source):
     (folder / "own_types.py").write_text(source)
-    for cached in (source_module._find_file, source_module._import_map, read_module, find_definition, stage_type):
+    for cached in (source_file, source_module._import_map, read_module, find_definition, stage_type):
         cached.cache_clear()
     sys.modules.pop("own_types", None)
 

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import importlib
 import inspect
 import subprocess
 import sys
+import typing
 
 import pytest
 
-from light_r1.recipe.options.source import SourceError
-from light_r1.recipe.options.table import REQUIRED, UNKNOWN, keyword_only, table
+from light_r1.recipe.options.source import SourceError, literal
+from light_r1.recipe.options.table import REQUIRED, UNKNOWN, table
 
 CONFIGS = [
     "trl:SFTConfig", "trl:DPOConfig", "trl:GRPOConfig", "peft:LoraConfig",
@@ -44,11 +46,41 @@ def test_arguments_are_those_of_the_real_signature(dotted):
     assert set(table(dotted).fields) == named
 
 
-def test_only_keyword_only_options_of_a_tool_are_its_options():
-    from data_tools.tools.difficulty import difficulty
+class NamesOrAny(dict):
+    """The names of a module; those that it imports for type checkers only are `Any`."""
 
-    expected = {n for n, p in inspect.signature(difficulty).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    assert set(keyword_only("data_tools.tools.difficulty:difficulty").fields) == expected
+    def __missing__(self, name):
+        return getattr(builtins, name, typing.Any)
+
+
+BUILT_IN = [*literal("light_r1.rollouts.sampler:SAMPLERS").values(), *literal("light_r1.rewards:REWARDS").values()]
+
+
+@pytest.mark.parametrize("dotted", [*BUILT_IN, "light_r1.tiny:problems", "light_r1.tiny:drills"])
+def test_every_word_that_a_function_of_a_recipe_takes_is_a_choice(dotted):
+    module, name = dotted.split(":")
+    function = getattr(importlib.import_module(module), name)
+    names = NamesOrAny({**vars(typing), **vars(sys.modules[module])})
+    for parameter in inspect.signature(function).parameters.values():
+        annotation = eval(str(parameter.annotation), {}, names)
+        if typing.get_origin(annotation) is typing.Literal:
+            words = typing.get_args(annotation)
+            assert table(dotted).fields[parameter.name].type.choices == words, parameter.name
+
+
+def test_words_are_followed_to_the_module_that_lists_them(tmp_path, monkeypatch):
+    (tmp_path / "words_listed.py").write_text("from typing import Literal\nWords = Literal['first', 'last']\n")
+    (tmp_path / "words_passed_on.py").write_text("from words_listed import Words as Order\n")
+    (tmp_path / "words_used.py").write_text(
+        "import words_listed\nfrom words_passed_on import Order\nfrom words_turning import Turning\n"
+        "def make(*, a: Order, b: 'Order | None' = None, c: words_listed.Words = 'first', d: Turning = 1): ...\n"
+    )
+    (tmp_path / "words_turning.py").write_text("from words_used import Turning\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    fields = table("words_used:make").fields
+    assert [fields[name].type.choices for name in "abc"] == [("first", "last")] * 3
+    assert "none" in fields["b"].type.kinds
+    assert fields["d"].type.any
 
 
 def test_types_are_read_from_annotations():
