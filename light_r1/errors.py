@@ -10,13 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from data_tools.errors import DataToolsError
+
 
 class LightR1Error(Exception):
     """Base class of all errors raised by light_r1."""
 
 
-class DataError(LightR1Error, ValueError):
-    """A data file, row or column is not what a stage needs."""
+class DataError(LightR1Error, DataToolsError):
+    """A data file, row or column is not what a stage needs. Who catches `DataToolsError` catches this too."""
 
 
 class StageError(LightR1Error, RuntimeError):

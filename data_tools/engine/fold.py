@@ -153,7 +153,7 @@ def _readable(
                 text(row, column)
         except DataToolsError as error:
             if on_error == "stop":
-                raise
+                raise DataToolsError(f"{step.name}: {error}") from error
             drop(Dropped(row, "malformed", str(error)))
             continue
         yield row

@@ -1,4 +1,4 @@
-"""What to do about failures that are no fault of the recipe: memory that ran out, a disk that is full or read-only.
+"""Failures of a running stage as sentences: memory that ran out, a disk that is full or read-only, faulty rows.
 
 The traceback stays in the attempt's log; what the user sees is the stage, the cause and the settings that would help.
 """
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from light_r1.errors import StageError
+from data_tools.errors import DataToolsError
+from light_r1.errors import DataError, LightR1Error, StageError
 from light_r1.run_dir.folder import existing_folder
 from light_r1.run_dir.words import readable_bytes
 
@@ -21,7 +22,7 @@ _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EE
 _FULL_TEXTS = ("No space left on device", "StorageFull", "PytorchStreamWriter failed", "Disk quota exceeded")
 
 
-def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[], str]) -> StageError | None:
+def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[], str]) -> LightR1Error | None:
     """Return what a stage's failure means for the user, or None if it is none of those known here.
 
     Args:
@@ -32,6 +33,8 @@ def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[
     """
     if is_out_of_memory(error):
         return StageError(f"{stage}: memory ran out. {advice()} The traceback is in {log}.")
+    if isinstance(error, DataToolsError) and not isinstance(error, LightR1Error):
+        return DataError(f"{stage}: {error}")
     trouble = disk_trouble(error, log)
     return StageError(f"{stage}: {trouble} The same command goes on from there.") if trouble else None
 
