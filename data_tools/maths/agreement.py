@@ -179,10 +179,10 @@ def _agree_unordered(ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
     if len(rest[0]) > MAX_UNORDERED:
         raise TooLarge("a list of too many items")
     for item in rest[0]:
-        found = next((at for at, other in enumerate(rest[1]) if agree_somehow(item, other)), None)
-        if found is None:
+        place = next((at for at, other in enumerate(rest[1]) if agree_somehow(item, other)), None)
+        if place is None:
             return False
-        rest[1].pop(found)
+        rest[1].pop(place)
     return True
 
 

@@ -125,11 +125,11 @@ class Links:
 
     def reasons(self) -> dict[int, tuple[str, float | None]]:
         """Return row -> the first reason that joined it to another one, and the cosine."""
-        found: dict[int, tuple[str, float | None]] = {}
+        by_row: dict[int, tuple[str, float | None]] = {}
         for one, other, reason, cosine in self.pairs:
             for row in (other, one):
-                found.setdefault(row, (reason, cosine))
-        return found
+                by_row.setdefault(row, (reason, cosine))
+        return by_row
 
 
 def cosine_links(problems: Sequence[str], threshold: float, model: str = MODEL) -> Links:
@@ -170,15 +170,15 @@ def _firsts(problems: Sequence[str], links: Links) -> dict[str, list[int]]:
     firsts: dict[str, list[int]] = {}
     with_key: dict[str, list[int]] = {}
     for index, problem in enumerate(problems):
-        found = signature(problem)
-        like = {*with_key.get(found.key, ()), *with_key.get(found.run_key, ())}
-        same = next((first for first in sorted(like) if same_problem(signature(problems[first]), found)), None)
+        signed = signature(problem)
+        like = {*with_key.get(signed.key, ()), *with_key.get(signed.run_key, ())}
+        same = next((first for first in sorted(like) if same_problem(signature(problems[first]), signed)), None)
         if same is not None:
             links.pairs.append((same, index, "same_text", None))
             continue
-        for key in {found.key, found.run_key}:
+        for key in {signed.key, signed.run_key}:
             with_key.setdefault(key, []).append(index)
-        firsts.setdefault(found.frame_key, []).append(index)
+        firsts.setdefault(signed.frame_key, []).append(index)
     return firsts
 
 

@@ -61,8 +61,8 @@ def segment(
         for row in spool:
             part = "short" if row["chars"] <= limit else "long"
             sizes[part] += 1
-            found = {**row, "segment": part}
-            yield found if keep in ("all", part) else Dropped(found, part)
+            labelled = {**row, "segment": part}
+            yield labelled if keep in ("all", part) else Dropped(labelled, part)
     return {"mean_chars": mean, "threshold": limit, "short": sizes["short"], "long": sizes["long"], "all": count}
 
 
@@ -93,13 +93,13 @@ def _balanced(rows: Iterable[Row], by: str, cap: int, seed: int) -> Selected:
     with Spool() as spool:
         for row in rows:
             try:
-                rank, found = _rank(row, seed), _categories(row, by)
+                rank, each = _rank(row, seed), _categories(row, by)
             except DataToolsError as error:
                 yield malformed(row, error)
                 continue
             spool.add(row)
             ranks.append(rank)
-            categories.append(names.setdefault(found, found))  # one tuple per kind, not per row
+            categories.append(names.setdefault(each, each))  # one tuple per kind, not per row
         room: Counter[Any] = Counter()
         full: dict[int, Any] = {}
         for index in sorted(range(len(ranks)), key=ranks.__getitem__):
@@ -110,7 +110,7 @@ def _balanced(rows: Iterable[Row], by: str, cap: int, seed: int) -> Selected:
                 room.update(categories[index])
         for index, row in enumerate(spool):
             yield Dropped(row, "over_cap", {by: full[index]}) if index in full else row
-    before = Counter(name for found in categories for name in found)
+    before = Counter(name for each in categories for name in each)
     return {"categories": {str(name): {"in": n, "kept": room[name]} for name, n in before.most_common()}}
 
 

@@ -46,8 +46,8 @@ def check_verify(row: Row, *, prediction: str, answer: str, keep: list[str] | No
         DataToolsError: A column is missing, or is neither a text nor a list of texts.
     """
     golds = _texts(row, answer)
-    given = _texts(row, prediction)
-    verdicts = [verify(text, golds) for text in given]
+    predictions = _texts(row, prediction)
+    verdicts = [verify(text, golds) for text in predictions]
     if isinstance(row[prediction], list):
         return {
             **row,

@@ -35,8 +35,8 @@ def load_rows(recipe: Recipe, name: str, made_by: Callable[[str], list[Row]]) ->
         return source_rows(recipe, source, name)
     rows = []
     for part in source.mix:
-        found = load_rows(recipe, part.source, made_by) if part.source in recipe.data else made_by(part.source)
-        rows += _thinned(found, part.fraction, f"{recipe.seed}:{name}:{part.source}")
+        part_rows = load_rows(recipe, part.source, made_by) if part.source in recipe.data else made_by(part.source)
+        rows += _thinned(part_rows, part.fraction, f"{recipe.seed}:{name}:{part.source}")
     Random(f"{recipe.seed}:{name}").shuffle(rows)
     return _cut(recipe, source, name, rows)
 

@@ -81,15 +81,15 @@ class GuardedReward:
         for index, batch in enumerate(batches):
             threading.Thread(target=work, args=(index, batch), daemon=True, name=self.__name__).start()
         late = TimeoutError(f"no reward within {self.deadline_s:g} s")
-        found: list[Sequence[float | None] | Exception] = [late] * len(batches)
+        outcomes: list[Sequence[float | None] | Exception] = [late] * len(batches)
         end = monotonic() + self.deadline_s
         for _ in batches:
             try:
                 index, answer = answers.get(timeout=max(0.0, end - monotonic()))
             except Empty:
-                return found
-            found[index] = answer
-        return found
+                return outcomes
+            outcomes[index] = answer
+        return outcomes
 
     def _answer(self, batch: Mapping[str, Any]) -> Sequence[float | None] | Exception:
         try:

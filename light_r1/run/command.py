@@ -127,10 +127,10 @@ def guarded(function: Command, args: argparse.Namespace) -> int:
     except OSError as error:
         from light_r1.run.failures import disk_trouble
 
-        told = disk_trouble(error, Path.cwd())
-        if not told:
+        trouble = disk_trouble(error, Path.cwd())
+        if not trouble:
             raise
-        print(told, file=sys.stderr)
+        print(trouble, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -139,10 +139,10 @@ class Run:
             log.info("%s: interrupted; the same command goes on %s", spec.name, _left_at(folder))
             raise
         except Exception as error:
-            if told := explained(
+            if explanation := explained(
                 error, spec.name, folder.attempts, advice=partial(stage.less_memory, spec, self.recipe)
             ):
-                raise told from error
+                raise explanation from error
             raise
         self.ranks.barrier()
         if self.ranks.is_main:

@@ -128,12 +128,12 @@ class DataStage(Stage):
     def estimate(self, work: Work) -> Estimate:
         """Estimate sampling; tools take no device."""
         rows = work.rows.count
-        found = Estimate(rows=rows)
+        estimate = Estimate(rows=rows)
         for step in work.stage.options.get("steps", []):
             if step["tool"] == "sample" and rows is not None:
                 tokens = rows.times(step["n"] * step["max_tokens"]).at_most()
-                found = add_sampling(work, replace(found, sampled=tokens), step["max_tokens"])
-        return found
+                estimate = add_sampling(work, replace(estimate, sampled=tokens), step["max_tokens"])
+        return estimate
 
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
         """Name the settings of sampling."""

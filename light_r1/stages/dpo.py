@@ -194,9 +194,9 @@ def _round_job(job: StageJob, number: int, before: StageJob) -> StageJob:
 def _round_once(current: StageJob, number: int, job: StageJob) -> StageResult:
     done = current.dir.path / "done.json"
     if done.exists():
-        found = json.loads(done.read_text(encoding="utf-8"))
-        found["rows"] = RowCounts(**found["rows"])
-        return StageResult(**found)
+        content = json.loads(done.read_text(encoding="utf-8"))
+        content["rows"] = RowCounts(**content["rows"])
+        return StageResult(**content)
     result = _round(current, number, start=_start(job) if job.spec.options.get("reference") == "keep" else None)
     if job.ranks.is_main:
         assert result.rows is not None
@@ -280,8 +280,8 @@ def _pairs(job: StageJob, policy: Policy, questions: list[Row], number: int) -> 
         key: tuple(value) if isinstance(value, list) else value
         for key, value in job.spec.options.get("pairs", {}).items()
     }
-    made = list(build_pairs(questions, policy.chat, PairOptions(**{"seed": seed, **fields})))
-    return [m for m in made if not isinstance(m, Dropped)], [m for m in made if isinstance(m, Dropped)]
+    built = list(build_pairs(questions, policy.chat, PairOptions(**{"seed": seed, **fields})))
+    return [m for m in built if not isinstance(m, Dropped)], [m for m in built if isinstance(m, Dropped)]
 
 
 def _ready_pair(row: Row, policy: Policy) -> Row:

@@ -77,8 +77,8 @@ class EvaluateStage(Stage):
         tokens = sum(sample["n_tokens"] for sample in samples)
         metrics = {
             f"{name}/{key}": float(value)
-            for name, found in scores.items()
-            for key, value in found.items()
+            for name, result in scores.items()
+            for key, value in result.items()
             if isinstance(value, int | float)
         }
         return StageResult(metrics, RowCounts(len(samples), len(samples)), tokens)
@@ -179,8 +179,8 @@ def _samples(
     """Return the samples for people to read; token ids stay in the rollout store."""
     samples = []
     for question, group in zip(questions, records, strict=True):
-        asked = {"benchmark": name, "problem": question["problem"], "answer": question["answer"]}
-        samples += [{**asked, **{k: v for k, v in record.items() if k != "completion_ids"}} for record in group]
+        fields = {"benchmark": name, "problem": question["problem"], "answer": question["answer"]}
+        samples += [{**fields, **{k: v for k, v in record.items() if k != "completion_ids"}} for record in group]
     return samples
 
 
@@ -189,8 +189,8 @@ def _answer(text: str, think_tokens: Sequence[str] = THINK_TAGS) -> str | None:
     from data_tools.answers.verify import candidates
 
     behind = behind_thought(text, think_tokens)
-    found = candidates(behind) if behind is not None else []
-    return squashed(clean(found[0])) if found else None
+    answers = candidates(behind) if behind is not None else []
+    return squashed(clean(answers[0])) if answers else None
 
 
 def _check(name: str, source: SourceSpec, questions: Sequence[dict[str, Any]]) -> None:

@@ -70,11 +70,11 @@ def stop_rule(options: SampleStepOptions, following: Mapping[str, Any] | None) -
     """
     if options.risk is None:
         return None
-    given = dict(following or {})
+    bounds = dict(following or {})
     window: Window | None = None
     try:
-        if given.pop("tool", None) == "difficulty":
-            window = window_of(**given)
+        if bounds.pop("tool", None) == "difficulty":
+            window = window_of(**bounds)
         if window is None:
             raise DataToolsError("the next step must be `difficulty` with bounds and the interval `point`")
         return StopRule(window, options.n, options.risk)
@@ -110,10 +110,10 @@ def sampled(
         _, first, count = requests[0]  # open questions have the same number of samples
         seed = params.seed + first
         rows = [question for question, _, _ in requests]
-        found = collector.collect(rows, count, replace(params, seed=seed), label=f"{label} from {first}")
-        for question, records in zip(rows, found, strict=True):
+        collected = collector.collect(rows, count, replace(params, seed=seed), label=f"{label} from {first}")
+        for question, records in zip(rows, collected, strict=True):
             drawn[prompt_id(question)] += records
-        return [[record["correct"] for record in records] for records in found]
+        return [[record["correct"] for record in records] for records in collected]
 
     sample_until_settled(questions, draw, rule, step=options.round_size)
     return [with_responses(question, drawn[prompt_id(question)]) for question in questions]
