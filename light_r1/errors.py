@@ -1,4 +1,4 @@
-"""Errors a stranger can act on: where, what, what was expected, and the nearest valid name.
+"""Exceptions of the package: file and line, the fault, what was expected, the nearest valid name.
 
 Every error of the package is a `LightR1Error` and also the standard kind it specialises, so callers can
 catch either. Validation never raises at the first fault: it collects `Problem`s and raises them together.

@@ -1,4 +1,4 @@
-r"""What may be the final answer in a prediction: a light look, the cheap half of what `extract` does.
+r"""Candidate final answers of a prediction; cheaper than `extract`, which reads worked solutions.
 
 A bare answer is itself. In a longer text the last box or joined group of boxes counts, then the last answer phrase,
 the last formula, the last number. `readings` gives the ways one answer text can be read (thousands, decimal comma).

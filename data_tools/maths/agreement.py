@@ -1,4 +1,4 @@
-r"""Whether two parsed answers are the same answer: lists, tuples, sets, intervals, matrices, relations, values.
+r"""Equality of two parsed answers: lists, tuples, sets, intervals, matrices, relations, values.
 
 Order counts in tuples and matrices and not in lists and sets. `x=5` is `5`, and `1 \\pm a` is two values. Sets of
 reals are compared as sets; everything else ends at values, which `values.py` compares.

@@ -1,4 +1,4 @@
-"""Values of expression trees at fixed points: whether two expressions are the same, without algebra.
+"""Evaluate expression trees at fixed points, which decides equality without algebra.
 
 Rational values are exact (`int`, `Fraction`), all others double-precision complex; every operation has a size guard,
 so an evaluation takes bounded time and memory. Two expressions are the same if they agree at every point where both

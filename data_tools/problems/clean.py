@@ -1,4 +1,4 @@
-r"""The text of a problem without what its publisher put around it.
+r"""Strip a problem of what its publisher put around it: figures, links, credits, numbering.
 
 Cross-source copies of one problem differ in figures (`[asy]`), links to a wiki, credits, numbering, points and
 instructions on how to answer. Left in, they push the cosine of true copies from .97 down to .84.

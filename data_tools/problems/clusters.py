@@ -1,4 +1,4 @@
-"""Groups of copies: which rows belong together, which one stays, and whether their answers agree."""
+"""Clusters of duplicate rows: members, the row that is kept, contradicting answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""What a maths problem says, apart from how it is written: tokens, numbers, and a key up to renamed variables.
+r"""Signature of a maths problem: tokens, numbers, and a key up to renamed variables.
 
 Sentence embeddings cannot tell a copy from a sibling: one changed number has a median cosine of .985, a renamed
 variable .85. So problems are compared as token sequences in which numbers (digits or words), operators and maths

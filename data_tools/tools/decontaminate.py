@@ -1,4 +1,4 @@
-"""Take problems of a benchmark, and copies of them, out of training data.
+"""The `decontaminate` tool: drop benchmark problems and their copies from training data.
 
 Two tests are Light-R1's (arXiv 2503.10460 §3.1.2), one is open-r1's, as their scripts have them. They miss short
 problems (62% of MATH-500 has under 32 words), a prefix before the problem, other LaTeX and renamed variables; and the

@@ -1,4 +1,4 @@
-"""Near-duplicate problems: candidates by embedding, then a symbolic check that tells copies from siblings.
+"""The `dedup` tool: near-duplicates by embedding, then a symbolic check that tells copies from siblings.
 
 Sentence embeddings put a problem and the same problem with another number at a median cosine of .985, so a threshold
 on them cannot separate the two (`method="cosine"` is that rule, as DeepScaleR uses it). The default joins two rows

@@ -1,4 +1,4 @@
-"""Keep the problems whose difficulty for a model lies in a window.
+"""The `difficulty` tool: keep the problems whose pass rate for a model lies in a window.
 
 Filters of papers are presets; a threshold that a paper never published is a required argument. This module
 only counts: sampling is the business of whoever fills the rollout store.

@@ -1,4 +1,4 @@
-"""Filters of texts that spoil training: too short or long, stuck in a loop, in another language.
+"""The filter tools: texts too short or long, stuck in a loop, or in another language.
 
 Each looks at one column of one row and calls no model. Loops are what degenerate traces end in (the unanswerable
 questions of MiP-Overthinking push them to 170,000 characters of the same sentences). Languages are told apart by

@@ -1,4 +1,4 @@
-"""Perturbed reasoning traces: what of a long thought does a student need? (arXiv 2502.07374 §4).
+"""The `perturb` tool: perturbed reasoning traces for ablations of content and structure (arXiv 2502.07374 §4).
 
 The content studies keep the structure and damage the content: wrong final answers, random digits, no sentences of
 reflection. The structure studies keep the content and damage the structure: steps deleted, replaced by steps of other

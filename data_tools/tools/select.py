@@ -1,4 +1,4 @@
-"""Which problems to train on: by the length of the prompt, or so many of each kind.
+"""The `segment` and `balance` tools: select problems by prompt length, or so many of each kind.
 
 `segment` is FastCuRL's split (arXiv 2503.17287 §2.1): problems up to the mean length of the set in characters are
 L1, longer ones L3, all of them L2. Response lengths are left out on purpose, as in the paper: they would bake the

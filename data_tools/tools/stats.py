@@ -1,4 +1,4 @@
-"""What a set of rows looks like: lengths, pass rates, sources, examples, gathered while the rows stream by.
+"""The `stats` tool: lengths, pass rates, sources and examples of rows, gathered as they stream by.
 
 Memory is four bytes per row and number, not the rows. The page is drawn by `data_tools.stats.charts`.
 """

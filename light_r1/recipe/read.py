@@ -1,4 +1,4 @@
-"""A recipe file becomes a `Recipe`: extends, then defaults, then the stage, then `--set`; deepest wins.
+"""Read a recipe file into a `Recipe`: `extends`, then `defaults`, the stage, `--set`; the deepest wins.
 
 `load_recipe` checks everything that the file alone can tell: keys, types, choices and bounds at every level.
 `light_r1.recipe.check.graph` adds what needs the whole picture: the graph of stages, files, columns, combinations.

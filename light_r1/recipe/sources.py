@@ -1,4 +1,4 @@
-"""Recipe data sources become rows with canonical columns, and their content a hash.
+"""Data sources of a recipe as rows with canonical columns: files, hub data sets, generators, mixtures.
 
 A source is a file (or several), a hub data set, a Python generator, or a mixture of other sources and of the rows that
 earlier stages made. Cleaning is not done here: that is what `data_tools` and `data` stages are for.

@@ -1,4 +1,4 @@
-"""Rewards that may fail: one that raises or hangs costs the completions it cannot judge, not the run.
+"""Guard a reward function: one that raises or exceeds its deadline costs its completions, not the run.
 
 A batch is first given whole, as rewards may compare its completions. If that raises or takes too long, its completions
 are asked for one at a time, at once, and each that fails again has no reward. Python cannot kill a thread: one that

@@ -1,4 +1,4 @@
-r"""Verdicts on responses: what of a response is graded, and a pool of processes that grades a batch.
+r"""Grade responses against gold answers in a pool of verifier processes.
 
 The part behind the thought is graded. A pair that takes too long costs its worker process, not the step. Equal pairs
 are graded once, since several rewards of a step ask for the same verdicts. Workers are forked: a killed one is

@@ -1,4 +1,4 @@
-"""argv that `python -m light_r1.run` and `light-r1` share, and errors as text with exit codes."""
+"""Arguments that `python -m light_r1.run` and `light-r1` share, and errors as text with exit codes."""
 
 from __future__ import annotations
 

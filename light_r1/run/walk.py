@@ -1,4 +1,4 @@
-"""Run a recipe: the only place where stages are walked.
+"""Run a recipe: the only loop over its stages.
 
 `python -m light_r1.run RECIPE`, under `accelerate launch` or `torchrun` too. Every rank walks the same stages; rank 0
 decides and writes, the others obey. Nothing heavy is imported before there is something to do.

@@ -1,4 +1,4 @@
-"""A run's folder: where things lie, and how they are written so that a killed run leaves no lie behind.
+"""Layout of a run folder, and writes that leave it consistent when a run is killed.
 
     runs/<recipe>/
       recipe.yaml  recipe.resolved.json  .lock  report.md  report.html  plots/

@@ -1,4 +1,4 @@
-"""Making data (`type: data`): tools of `data_tools` folded in order, and sampling for pass rates in between."""
+"""Data stages (`type: data`): tools of `data_tools` in order, and sampling for pass rates in between."""
 
 from __future__ import annotations
 

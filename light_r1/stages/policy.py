@@ -1,4 +1,4 @@
-"""What the stages that hold a model share: load it, make its config, train, save, sample."""
+"""The model of a stage: loading, trainer config, sampling, saving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trainers check and set when a user's own script builds them, before anything is trained."""
+"""Checks and defaults that the three trainers share when they are built."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Loss and token accuracy by difficulty: whether a curriculum's hard end is learned, or only its easy one.
-
-The numbers come from what TRL's forward returns per token anyway; nothing is computed twice.
-"""
+"""Loss, token accuracy and reward by difficulty, from what TRL's forward returns per token anyway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many rows a stage would read, and how long they are: counted where that is cheap, else estimated or bounded.
+"""Number and mean length of the rows that a stage reads: counted where cheap, else estimated or bounded.
 
 Nothing is downloaded and no large file is read whole: sizes of large files are divided by the bytes of their first
 rows, and sets on the hub count as many rows as the recipe's `rows:` says.

@@ -1,4 +1,4 @@
-"""Accuracy on held-out problems while training: samples of the model as it is, judged by the verifier.
+"""Accuracy on held-out problems during training: samples of the current model, graded by the verifier.
 
 The held-out loss of long thoughts falls and rises again without saying which checkpoint answers best. Each process
 samples its share with the model it holds. Left out: models sharded over processes, of which none could sample alone.
