@@ -185,8 +185,6 @@ class RunDir:
         self.recipe_yaml = self.root / "recipe.yaml"
         self.recipe_json = self.root / "recipe.resolved.json"
         self.report_md = self.root / "report.md"
-        self.report_html = self.root / "report.html"
-        self.plots = self.root / "plots"
         self.hashes = self.root / ".hashes.json"
 
     def stage(self, name: str) -> StageDir:
