@@ -17,6 +17,7 @@ from light_r1.recipe.check.rows import REWRITES, Sample, check_answers, need
 from light_r1.recipe.cost.estimate import Estimate, Work, add_sampling
 from light_r1.recipe.sources import find_file
 from light_r1.recipe.spec import Recipe, StageSpec
+from light_r1.run_dir.files import write_json
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 from light_r1.stages.rows import stage_rows
@@ -64,7 +65,7 @@ class DataStage(Stage):
 
     def run(self, job: StageJob) -> StageResult:
         """Run the steps: tools on rank 0, sampling on every rank."""
-        from light_r1.stages.policy import write_dropped, write_summary
+        from light_r1.stages.policy import write_dropped
 
         assert job.spec.data is not None
         rows: Sequence[Row] = stage_rows(job, job.spec.data)
@@ -88,7 +89,7 @@ class DataStage(Stage):
             rows = list(read_rows(handed))
         if job.ranks.is_main:
             write_rows(job.dir.output / self.output, rows)
-            write_summary(
+            write_json(
                 job.dir.output / "steps.json",
                 [{"step": c.step, "in": c.rows_in, "kept": c.kept, "dropped": dict(c.dropped)} for c in counts],
             )
