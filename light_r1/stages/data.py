@@ -23,7 +23,6 @@ from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 from light_r1.stages.rows import stage_rows
 
 SAMPLE = "sample"
-_WRITTEN = ("clusters",)  # options of tools that name a file they write, not one they read
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class DataStage(Stage):
                 continue
             for key, value in _options(step, recipe).items():
                 paths = value if isinstance(value, list) else [value]
-                if key not in _WRITTEN:
+                if not option_table(step["tool"])[key].written:
                     named.update({f"{step['tool']}.{key}.{p.name}": p for p in paths if isinstance(p, Path)})
         return named
 
@@ -156,8 +155,9 @@ def _options(step: dict[str, Any], recipe: Recipe, written: Path | None = None) 
     found = {}
     for key, value in step.items():
         if key != "tool":
-            is_file = "Path" in option_table(step["tool"])[key].kinds and value is not None
-            if is_file and key in _WRITTEN:
+            option = option_table(step["tool"])[key]
+            is_file = "Path" in option.kinds and value is not None
+            if is_file and option.written:
                 found[key] = written / Path(value).name if written else value
             else:
                 found[key] = _found(value, recipe) if is_file else value
