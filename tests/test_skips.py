@@ -10,9 +10,7 @@ from tests.shared import ROOT
 
 SKIPPING = {"skip", "skipif", "skipTest", "SkipTest", "importorskip", "xfail"}
 # What `pip install -e .[dev]` on a machine without a GPU does not give.
-MISSING = re.compile(
-    r"\bGPU\b|\bray\b|\bbitsandbytes\b|\bvllm\b|\bdeepspeed\b|transformers\[serving\]|shared file", re.I
-)
+MISSING = re.compile(r"\b(GPU|ray|bitsandbytes|vLLM|DeepSpeed|transformers\[serving\]|shared file)(?!\w)", re.I)
 
 
 def skips(source: str) -> Iterator[tuple[int, str]]:
