@@ -10,12 +10,12 @@ import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from data_tools.stats.summary import Statistics
+from data_tools.rows.files import written_whole
+from data_tools.stats.summary import Statistics
 
 _BLUE = "#2f6f9f"
 _MOST_GROUPS, _MOST_CHARS, _BINS = 15, 1200, 40
@@ -30,16 +30,17 @@ dd{margin:0 0 .5rem;white-space:pre-wrap;overflow-wrap:anywhere}
 
 
 def write_page(page: Path, found: Statistics) -> None:
-    """Write the page, and the picture beside it.
+    """Write the page, and before it the picture beside it, each whole.
 
     Args:
         page: The HTML file; the picture gets the same name with .png.
         found: What was counted.
     """
     picture = to_png(draw_statistics(found))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.with_suffix(".png").write_bytes(picture)
-    page.write_text(render_page(found, picture), encoding="utf-8", errors="replace")
+    with written_whole(page.with_suffix(".png")) as temporary:
+        temporary.write_bytes(picture)
+    with written_whole(page) as temporary:
+        temporary.write_text(render_page(found, picture), encoding="utf-8", errors="replace")
 
 
 def to_png(figure: Figure) -> bytes:

@@ -56,11 +56,14 @@ def dedup(
         keep: What decides which copy stays, in this order: `answer` (has one), `source` (see `sources`),
             `solution` (longest). Ties go to the first row.
         sources: Values of the column `source`, the preferred one first.
-        clusters: Write the groups of copies to this file, one per row.
+        clusters: A file for the groups of copies.
         model: A sentence-transformers model by hub name or folder.
 
     Needs:
         problem: The text that is compared.
+
+    Writes:
+        clusters: One group a row: its number, the kept row, all rows, the different answers.
 
     Drops:
         same_text: A copy up to LaTeX, wording of the request, and renamed variables.

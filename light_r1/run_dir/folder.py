@@ -20,9 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from data_tools.rows.files import sync_folder
 from light_r1.errors import RunDirError
 from light_r1.models.checkpoints import folder_bytes
-from light_r1.run_dir.files import append_line, sync_folder, write_json, write_whole
+from light_r1.run_dir.files import append_line, write_json, write_whole
 from light_r1.run_dir.fingerprint import stage_fingerprint
 from light_r1.run_dir.lock import lock
 from light_r1.run_dir.manifest import SCHEMA, Manifest, read_manifest

@@ -225,7 +225,7 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     from data_tools.rows.files import read_rows, write_rows
     from light_r1.models.load import load_model
     from light_r1.rollouts.pairs import describe_pairs
-    from light_r1.stages.policy import Policy, config_for, write_dropped, write_summary
+    from light_r1.stages.policy import Policy, config_for, write_dropped
     from light_r1.stages.rows import as_dataset, stage_rows
     from light_r1.stages.training import train_and_save
     from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
@@ -238,7 +238,7 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     pairs_file = job.dir.output / "pairs.jsonl"
     if job.ranks.is_main:
         write_rows(pairs_file, pairs)
-        write_summary(job.dir.output / "pairs.summary.json", describe_pairs(pairs))
+        write_json(job.dir.output / "pairs.summary.json", describe_pairs(pairs))
     write_dropped(job, (("pair", item) for item in dropped))
     job.ranks.barrier()
     pairs = list(read_rows(pairs_file))

@@ -11,6 +11,7 @@ from light_r1.errors import DataError
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.cost.estimate import Estimate, Work, add_sampling
 from light_r1.recipe.spec import EvaluateSpec, Recipe, SourceSpec, StageSpec
+from light_r1.run_dir.files import write_json
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 
@@ -51,7 +52,7 @@ class EvaluateStage(Stage):
         from light_r1.recipe.sources import source_rows
         from light_r1.rollouts.collector import Collector
         from light_r1.rollouts.sampler import SamplingParams
-        from light_r1.stages.policy import Policy, write_summary
+        from light_r1.stages.policy import Policy
 
         settings = evaluate_settings(job.recipe, job.spec)
         params = SamplingParams(
@@ -72,7 +73,7 @@ class EvaluateStage(Stage):
             from data_tools.rows.files import write_rows
 
             write_rows(job.dir.output / "samples.jsonl", samples)
-            write_summary(job.dir.output / self.output, scores)
+            write_json(job.dir.output / self.output, scores)
         job.ranks.barrier()
         tokens = sum(sample["n_tokens"] for sample in samples)
         metrics = {

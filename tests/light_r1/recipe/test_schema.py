@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 import pytest
 
 from light_r1.recipe.schema import recipe_schema
 from light_r1.recipe.shipped import shipped_recipes
 from light_r1.recipe.yaml_lines import parse_yaml, read_yaml
 
-jsonschema = pytest.importorskip("jsonschema")
 RECIPES = sorted(shipped_recipes().glob("*.yaml"))
 
 
