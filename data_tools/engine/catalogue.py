@@ -77,8 +77,8 @@ def tool_path(tool: str) -> str:
 def load_tool(tool: str) -> Callable[..., Any]:
     """Import a tool's function."""
     module, _, function = tool_path(tool).partition(":")
-    found: Callable[..., Any] = vars(importlib.import_module(module))[function]
-    return found
+    loaded: Callable[..., Any] = vars(importlib.import_module(module))[function]
+    return loaded
 
 
 @cache

@@ -164,8 +164,8 @@ def write_report(path: Path, report: Report) -> None:
         temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def _all_options(tool: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: given.get(name, option.default) for name, option in option_table(tool).items()}
+def _all_options(tool: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options.get(name, option.default) for name, option in option_table(tool).items()}
 
 
 def _watched(rows: Iterable[Row], name: str, total: int | None, *, show: bool) -> Iterable[Row]:

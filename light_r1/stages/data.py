@@ -152,16 +152,16 @@ def _segments(steps: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _options(step: dict[str, Any], recipe: Recipe, written: Path | None = None) -> dict[str, Any]:
     """Return a tool's options: files it reads looked up as data files are, files it writes put into `written`."""
-    found = {}
+    values = {}
     for key, value in step.items():
         if key != "tool":
             option = option_table(step["tool"])[key]
             is_file = "Path" in option.kinds and value is not None
             if is_file and option.written:
-                found[key] = written / Path(value).name if written else value
+                values[key] = written / Path(value).name if written else value
             else:
-                found[key] = _found(value, recipe) if is_file else value
-    return found
+                values[key] = _found(value, recipe) if is_file else value
+    return values
 
 
 def _found(value: Any, recipe: Recipe) -> Any:
