@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from data_tools.traces.thoughts import THINK_TAGS, behind_thought, split_think
@@ -41,6 +41,8 @@ class Family:
         assistant: What stands before the assistant's text.
         end: The token that ends an assistant turn. Empty means the tokenizer's own end-of-sequence token.
         between: What stands between `end` and the next turn.
+        mark: A token that only tokenizers of this family have; empty if nothing tells it.
+        template_mark: What the tokenizer's chat template holds besides.
     """
 
     bos: str
@@ -49,10 +51,13 @@ class Family:
     assistant: str
     end: str
     between: str = ""
+    mark: str = ""
+    template_mark: str = ""
 
 
 _CHATML = Family(
     bos="",
+    mark="<|im_start|>",
     system="<|im_start|>system\n{}<|im_end|>\n",
     user="<|im_start|>user\n{}<|im_end|>\n",
     assistant="<|im_start|>assistant\n",
@@ -60,10 +65,10 @@ _CHATML = Family(
     between="\n",
 )
 
+# In the order in which they are looked for; the first whose marks a tokenizer has is its own.
 FAMILIES: dict[str, Family] = {
-    "chatml": _CHATML,
-    "qwen3": _CHATML,
     "deepseek_r1": Family(
+        mark="<｜Assistant｜>",
         bos="<｜begin▁of▁sentence｜>",
         system="{}",
         user="<｜User｜>{}",
@@ -71,25 +76,25 @@ FAMILIES: dict[str, Family] = {
         end="<｜end▁of▁sentence｜>",
     ),
     "llama3": Family(
+        mark="<|start_header_id|>",
         bos="<|begin_of_text|>",
         system="<|start_header_id|>system<|end_header_id|>\n\n{}<|eot_id|>",
         user="<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>",
         assistant="<|start_header_id|>assistant<|end_header_id|>\n\n",
         end="<|eot_id|>",
     ),
+    "qwen3": replace(_CHATML, template_mark="enable_thinking"),
+    "chatml": _CHATML,
     "plain": Family(bos="", system="{}\n\n", user="{}\n", assistant="", end="", between="\n"),
 }
 
 
 def detect_family(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the name of the family whose turn tokens the tokenizer knows; `plain` if none."""
-    vocabulary = tokenizer.get_vocab()
-    if "<｜Assistant｜>" in vocabulary:
-        return "deepseek_r1"
-    if "<|start_header_id|>" in vocabulary:
-        return "llama3"
-    if "<|im_start|>" in vocabulary:
-        return "qwen3" if "enable_thinking" in str(tokenizer.chat_template) else "chatml"
+    vocabulary, template = tokenizer.get_vocab(), str(tokenizer.chat_template)
+    for name, family in FAMILIES.items():
+        if family.mark in vocabulary and family.template_mark in template:
+            return name
     return "plain"
 
 

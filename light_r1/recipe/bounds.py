@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from light_r1.recipe.options.source import dict_keys
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -139,6 +141,7 @@ LIMITS: dict[str, Limit] = {
 """Field name, or `Class.field` where a name means different things, -> bounds of its numbers."""
 
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "ChatSpec.template": ("auto", *dict_keys("light_r1.models.chat:FAMILIES")),
     "DPOConfig.loss_type": (
         "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
         "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",

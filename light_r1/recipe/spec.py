@@ -49,7 +49,7 @@ class ChatSpec:
     """How problems and solutions become token ids (`chat:`).
 
     Args:
-        template: Family of the chat template (see `chat.py`); `auto` recognises the tokenizer's own.
+        template: Family of the chat template (`FAMILIES` in `models/chat.py`); `auto` recognises the tokenizer's own.
         think_tokens: Opening and closing marker of the reasoning; empty for none.
         add_think_tokens: Register the markers as special tokens and resize the embedding.
         force_think: The generation prompt ends with the opening marker.
@@ -57,7 +57,7 @@ class ChatSpec:
         suffix: Text appended to every problem.
     """
 
-    template: Literal["auto", "chatml", "qwen3", "deepseek_r1", "llama3", "plain"] = "auto"
+    template: str = "auto"
     think_tokens: tuple[str, ...] = ("<think>", "</think>")
     add_think_tokens: bool = False
     force_think: bool = True

@@ -226,6 +226,19 @@ def literal(dotted: str) -> Any:
         raise SourceError(f"{dotted} is not a literal") from error
 
 
+def dict_keys(dotted: str) -> tuple[str, ...]:
+    """Return the keys of the dictionary that `module:NAME` is assigned, whatever its values are.
+
+    Raises:
+        SourceError: If there is no such module or name, or it is no dictionary with literal keys.
+    """
+    module_name, name = split_dotted(dotted)
+    expression = assigned(read_module(module_name).tree.body, name)
+    if not isinstance(expression, ast.Dict):
+        raise SourceError(f"{dotted} is no dictionary")
+    return tuple(ast.literal_eval(key) for key in expression.keys if key is not None)
+
+
 def class_attribute(dotted: str, name: str) -> Any:
     """Return the literal value of a class attribute, looked up along the base classes; None if unset.
 

@@ -44,6 +44,7 @@ def test_limits_of_a_class_name_fields_that_exist():
     configs = {"DPOConfig": "trl:DPOConfig", "GRPOConfig": "trl:GRPOConfig", "LoraConfig": "peft:LoraConfig"}
     configs["TrainingArguments"] = "transformers:TrainingArguments"
     configs["BitsAndBytesConfig"] = "transformers:BitsAndBytesConfig"
+    configs["ChatSpec"] = "light_r1.recipe.spec:ChatSpec"
     for key in [*LIMITS, *CHOICES]:
         owner, dot, name = key.rpartition(".")
         if dot:
