@@ -1,4 +1,4 @@
-"""What to do about failures that are no fault of the recipe: memory that ran out, a disk that is full or read-only.
+"""What a stage's failure means for the user: faulty data, memory that ran out, a disk that is full or read-only.
 
 The traceback stays in the attempt's log; what the user sees is the stage, the cause and the settings that would help.
 """
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from light_r1.errors import StageError
+from data_tools.errors import DataToolsError
+from light_r1.errors import DataError, LightR1Error, StageError
 from light_r1.run_dir.folder import existing_folder
 from light_r1.run_dir.words import readable_bytes
 
@@ -21,8 +22,10 @@ _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EE
 _FULL_TEXTS = ("No space left on device", "StorageFull", "PytorchStreamWriter failed", "Disk quota exceeded")
 
 
-def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[], str]) -> StageError | None:
+def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[], str]) -> LightR1Error | None:
     """Return what a stage's failure means for the user, or None if it is none of those known here.
+
+    A fault of the data keeps its words and gets the names of the stage and of its step.
 
     Args:
         error: What the stage raised.
@@ -30,6 +33,8 @@ def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[
         log: The folder with the attempts' logs.
         advice: Gives the settings that would need less memory, as a sentence.
     """
+    if isinstance(error, DataToolsError):
+        return DataError(f"{stage}{f' ({error.step})' if error.step else ''}: {error}")
     if is_out_of_memory(error):
         return StageError(f"{stage}: memory ran out. {advice()} The traceback is in {log}.")
     trouble = disk_trouble(error, log)

@@ -16,7 +16,7 @@ from data_tools.errors import DataToolsError
 from data_tools.rows.columns import to_canonical
 from data_tools.rows.files import read_rows
 from data_tools.rows.row import Row
-from light_r1.errors import DataError, LightR1Error
+from light_r1.errors import LightR1Error
 from light_r1.recipe.options.source import call_by_name
 from light_r1.recipe.sources import find_file
 from light_r1.recipe.spec import Recipe, SourceSpec
@@ -78,7 +78,7 @@ def source_rows_of(recipe: Recipe, source: SourceSpec, made: Mapping[str, RowsOf
     else:
         try:
             count, first = _counted(recipe, source)
-        except (DataError, DataToolsError):
+        except DataToolsError:
             return RowsOf(Amount(source.rows) if source.rows is not None else None)
         found = RowsOf(Amount(source.rows) if source.rows is not None else count, _mean_tokens(source, first))
     if found.count is None:
