@@ -64,7 +64,7 @@ SIGNATURES = {
     light_r1.build_pairs: "rows, chat, options",
     data_tools.verify: "prediction, gold, *, with_thought",
     data_tools.extract_answer: "solution, problem",
-    data_tools.why_ungradable: "answer, problem",
+    data_tools.why_ungradable: "answer, problem, *, allow_text",
     data_tools.fold: "rows, steps, *, on_dropped, on_error",
     data_tools.run_tool: "name, in_path, out_path, options, *, columns, workers, on_error, engine, progress",
     data_tools.canonical_rows: "path, *, columns, on_error, on_malformed",

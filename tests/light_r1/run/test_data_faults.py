@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -97,6 +98,7 @@ FAULTS = {
     "counts that are none": of_tool(
         "difficulty", {"max_pass_rate": 0.5}, "'many'", content=at_row(60, n_correct="many")
     ),
+    "a column of another type": of_tool("dedup", {}, "row 60: column `problem`", content=at_row(60, problem=3)),
     "no such word": of_tool("difficulty", {"interval": "pont"}, "Did you mean point?", code=2),
     "no such option": of_tool("difficulty", {"interva": "point"}, "Did you mean", code=2),
     "a number out of range": of_tool("dedup", {"method": "cosine", "threshold": 2.0}, "threshold: expected a cosine"),
@@ -135,6 +137,7 @@ def test_data_tools_say_what_is_wrong(planted, capsys):
     message = capsys.readouterr().err
     assert message.startswith("data_tools: ") and "Traceback" not in message
     assert all(word in message for word in fault.says), message
+    assert not Path(words[2]).exists()
 
 
 def test_a_run_says_what_is_wrong_and_in_which_step(planted, capsys):
