@@ -87,20 +87,20 @@ def _parse(tool: str, words: list[str]) -> dict[str, Any]:
     common.add_argument("--workers", type=int, default=1, metavar="N", help="processes for row-wise tools")
     common.add_argument("--engine", choices=("local", "ray"), default="local", help="where row-wise tools run")
     common.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="at a malformed row")
-    found, unknown = parser.parse_known_args(words)
+    parsed, unknown = parser.parse_known_args(words)
     if unknown:
         raise DataToolsError(_unknown(tool, unknown[0], parser))
-    given = vars(found)
-    options = {name: parse_text(doc.options[name], given[name]) for name in doc.options if given[name] is not None}
+    values = vars(parsed)
+    options = {name: parse_text(doc.options[name], values[name]) for name in doc.options if values[name] is not None}
     return {
         "name": tool,
-        "in_path": found.in_path,
-        "out_path": found.out_path,
+        "in_path": parsed.in_path,
+        "out_path": parsed.out_path,
         "options": options,
-        "columns": _columns(found.columns),
-        "workers": found.workers,
-        "on_error": found.on_error,
-        "engine": found.engine,
+        "columns": _columns(parsed.columns),
+        "workers": parsed.workers,
+        "on_error": parsed.on_error,
+        "engine": parsed.engine,
         "progress": True,
     }
 

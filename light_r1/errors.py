@@ -1,4 +1,4 @@
-"""Errors a stranger can act on: where, what, what was expected, and the nearest valid name.
+"""Exceptions of the package: file and line, the fault, what was expected, the nearest valid name.
 
 Every error of the package is a `LightR1Error` and also the kind it specialises, a standard one or `DataToolsError`, so
 callers can catch either: `except DataToolsError` catches every fault of data. Validation never raises at the first

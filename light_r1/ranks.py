@@ -1,4 +1,4 @@
-"""The processes of a run: who am I, wait for the others, agree with rank 0, and the bar that only it shows.
+"""The processes of a distributed run: rank and world size, barrier, values from rank 0, its progress bar.
 
 Rank 0 decides and everyone obeys: ranks that each look at a network disk can see different things.
 """

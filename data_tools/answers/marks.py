@@ -1,4 +1,4 @@
-r"""Where the final answer sits in a text: boxes, answer sentences, maths spans.
+r"""Final-answer marks in a text: boxes, answer sentences, maths spans, numbers.
 
 Primitives only, shared by `verify` (a light look at a model output) and `extract` (the full route for worked
 solutions). Every function is one linear pass over the text and never raises on malformed input: an unbalanced

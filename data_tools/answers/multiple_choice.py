@@ -69,8 +69,8 @@ def read_choices(problem: str) -> dict[str, str]:
     if len(run) < 3:
         return {}
     ends = [match.start() for match in run[1:]] + [len(problem)]
-    found = {_letter(match): _trimmed(problem[match.end() : end]) for match, end in zip(run, ends, strict=True)}
-    return found if all(0 < len(text) < _NO_OPTION for text in found.values()) else {}
+    options = {_letter(match): _trimmed(problem[match.end() : end]) for match, end in zip(run, ends, strict=True)}
+    return options if all(0 < len(text) < _NO_OPTION for text in options.values()) else {}
 
 
 def _letter(match: re.Match[str]) -> str:
@@ -127,8 +127,8 @@ def last_option(output: str) -> str:
     tail = output[-400:]
     if "\\box" in tail or (len(output) < 20 and not _OPTION_WORD.search(tail)):
         return ""
-    found = _STATED.findall(tail)
-    return "".join(found[-1]) if found else ""
+    letters = _STATED.findall(tail)
+    return "".join(letters[-1]) if letters else ""
 
 
 def without_label(answer: str) -> str:

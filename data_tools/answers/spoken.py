@@ -1,4 +1,4 @@
-r"""Answers said in words, as the maths they say: `negative forty-two`, `two thirds`, `no solutions`, `all reals`."""
+r"""Answers in words as maths: `negative forty-two`, `two thirds`, `no solutions`, `all reals`."""
 
 from __future__ import annotations
 

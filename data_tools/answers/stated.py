@@ -1,4 +1,4 @@
-r"""What may be the final answer in a prediction: a light look, the cheap half of what `extract` does.
+r"""Candidate final answers of a prediction; cheaper than `extract`, which reads worked solutions.
 
 A bare answer is itself. In a longer text the last box or joined group of boxes counts, then the last answer phrase,
 the last formula, the last number. `readings` gives the ways one answer text can be read (thousands, decimal comma).
@@ -72,15 +72,15 @@ def candidates(text: str) -> list[str]:
         number = last_number(text) if _prose(text[:_BARE]) else ""
         return [text, number] if number else [text]
     phrase = last_answer_phrase(text[-_NEAR_END:]) or last_answer_phrase(text)
-    found = _stated(phrase.content) if phrase else _in_sentence(text)
-    if phrase and not found:
+    answers = _stated(phrase.content) if phrase else _in_sentence(text)
+    if phrase and not answers:
         return [phrase.content]
-    said = phrase is not None and phrase.content.lstrip("$*\\ ").startswith(found[0] if found else "")
-    if found and not said and _NUMBER.fullmatch(found[0]):
-        found[0] = _concluded(text) or found[0]
+    said = phrase is not None and phrase.content.lstrip("$*\\ ").startswith(answers[0] if answers else "")
+    if answers and not said and _NUMBER.fullmatch(answers[0]):
+        answers[0] = _concluded(text) or answers[0]
     if len(text) <= _BARE and "\n" not in text.strip():
-        found.append(text)
-    return found
+        answers.append(text)
+    return answers
 
 
 def _with_minus_signs(text: str) -> str:
@@ -101,8 +101,8 @@ def _behind(text: str, end: int) -> str:
     phrase = last_answer_phrase(text[end:]) if "nswer" in text[end:] else None
     if not phrase:
         return ""
-    found = _stated(phrase.content)
-    return found[0] if found and (found[0] != phrase.content or not _prose(found[0])) else ""
+    answers = _stated(phrase.content)
+    return answers[0] if answers and (answers[0] != phrase.content or not _prose(answers[0])) else ""
 
 
 def _concluded(text: str) -> str:
@@ -181,9 +181,9 @@ def _is_talked_over(formula: str, rest: str, number: str) -> bool:
 def last_number(text: str) -> str:
     """Return the last number of a text, decimal commas included, or an empty text."""
     for reach in (200, 4_000):
-        found = deque(_NUMBER.finditer(text[-reach:]), maxlen=1)
-        if found and (found[0].start() or len(text) <= reach):  # a number at the cut may be half of one
-            return found[0].group()
+        numbers = deque(_NUMBER.finditer(text[-reach:]), maxlen=1)
+        if numbers and (numbers[0].start() or len(text) <= reach):  # a number at the cut may be half of one
+            return numbers[0].group()
     return ""
 
 
@@ -201,28 +201,28 @@ def _is_bare(text: str) -> bool:
 
 def _prose(text: str) -> int:
     """Count the words of running text: not names, functions, units, or what text commands hold."""
-    found = 0
+    words = 0
     for word in _WORD.findall(text):
         if not word.isascii() and word[0] != "\\":
-            found += 2 * (len(word) > 1)
+            words += 2 * (len(word) > 1)
         elif word in _SHORT_WORDS or (len(word) > 3 and word[0] != "\\" and word.lower() not in _KNOWN_WORDS):
-            found += 1
-    return found
+            words += 1
+    return words
 
 
 def readings(cleaned: str) -> list[str]:
     """Return how a cleaned answer can be read: thousands joined outside brackets, as it is, with a decimal comma."""
-    found = [cleaned]
+    texts = [cleaned]
     if "," in cleaned:
         joined = _join_groups(cleaned)
         if joined != cleaned:
-            found = [joined] if _ZERO_GROUP.search(cleaned) else [joined, cleaned]
+            texts = [joined] if _ZERO_GROUP.search(cleaned) else [joined, cleaned]
         if _DECIMAL_COMMA.fullmatch(cleaned):
-            found.append(cleaned.replace(",", "."))
+            texts.append(cleaned.replace(",", "."))
     without_option = _OPTION_PREFIX.sub("", cleaned, count=1) if cleaned.startswith("(") else cleaned
     if without_option != cleaned:
-        found.append(without_option)
-    return found
+        texts.append(without_option)
+    return texts
 
 
 def _join_groups(text: str) -> str:

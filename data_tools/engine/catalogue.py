@@ -77,8 +77,8 @@ def tool_path(tool: str) -> str:
 def load_tool(tool: str) -> Callable[..., Any]:
     """Import a tool's function."""
     module, _, function = tool_path(tool).partition(":")
-    found: Callable[..., Any] = vars(importlib.import_module(module))[function]
-    return found
+    loaded: Callable[..., Any] = vars(importlib.import_module(module))[function]
+    return loaded
 
 
 @cache
@@ -97,9 +97,11 @@ def tool_doc(tool: str) -> ToolDoc:
     if not isinstance(node, ast.FunctionDef):
         raise DataToolsError(f"{module} has no function {name!r}")
     text = ast.get_docstring(node) or ""
-    helps = _section(text, "Args")
+    helps, written = _section(text, "Args"), _section(text, "Writes")
     options = {
-        argument.arg: _option(argument, default, module, helps.get(argument.arg, ""))
+        argument.arg: replace(
+            _option(argument, default, module, helps.get(argument.arg, "")), written=argument.arg in written
+        )
         for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     }
     return ToolDoc(text.partition("\n")[0], text, options, _section(text, "Needs"), _section(text, "Drops"))

@@ -46,8 +46,8 @@ def make_step(tool: str, options: Mapping[str, Any] | None = None, *, name: str 
     Raises:
         DataToolsError: For an unknown tool or wrong options.
     """
-    given = check_options(tool, options or {})
-    return Step(name or tool, partial(load_tool(tool), **given), tuple(tool_doc(tool).needs))
+    checked = check_options(tool, options or {})
+    return Step(name or tool, partial(load_tool(tool), **checked), tuple(tool_doc(tool).needs))
 
 
 @dataclass(slots=True)
@@ -112,8 +112,8 @@ def fold(
     Raises:
         DataToolsError: For an unknown tool or wrong options, before any row is read.
     """
-    made = [step if isinstance(step, Step) else make_step(*step) for step in steps]
-    return Fold(rows, made, on_dropped=on_dropped, on_error=on_error)
+    built = [step if isinstance(step, Step) else make_step(*step) for step in steps]
+    return Fold(rows, built, on_dropped=on_dropped, on_error=on_error)
 
 
 def _run_step(

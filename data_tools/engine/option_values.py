@@ -27,6 +27,7 @@ class Option:
         required: Whether it has no default.
         default: Its default; None if required.
         help: Its text in the docstring's Args section.
+        written: Whether it names a file that the tool writes (the docstring's Writes section), not one it reads.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Option:
     required: bool = False
     default: Any = None
     help: str = ""
+    written: bool = False
 
     @property
     def expected(self) -> str:

@@ -7,7 +7,6 @@ A tool is `def tool(rows, *, option=...) -> Iterator[Row | Dropped]`. Whatever r
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +20,7 @@ from data_tools.engine.execution import Engine, Execution, executing
 from data_tools.engine.fold import StepCount, fold, make_step
 from data_tools.errors import DataToolsError
 from data_tools.rows.columns import to_canonical
-from data_tools.rows.files import count_rows, open_writer, read_rows
+from data_tools.rows.files import count_rows, open_writer, read_rows, written_whole
 from data_tools.rows.row import Dropped, OnError, Row
 
 
@@ -161,13 +160,12 @@ def canonical_rows(
 def write_report(path: Path, report: Report) -> None:
     """Write a report as JSON, whole or not at all."""
     values = {name: getattr(report, name) for name in Report.__slots__ if name != "seconds"}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def _all_options(tool: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: given.get(name, option.default) for name, option in option_table(tool).items()}
+def _all_options(tool: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options.get(name, option.default) for name, option in option_table(tool).items()}
 
 
 def _watched(rows: Iterable[Row], name: str, total: int | None, *, show: bool) -> Iterable[Row]:

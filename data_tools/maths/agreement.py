@@ -1,4 +1,4 @@
-r"""Whether two parsed answers are the same answer: lists, tuples, sets, intervals, matrices, relations, values.
+r"""Equality of two parsed answers: lists, tuples, sets, intervals, matrices, relations, values.
 
 Order counts in tuples and matrices and not in lists and sets. `x=5` is `5`, and `1 \\pm a` is two values. Sets of
 reals are compared as sets; everything else ends at values, which `values.py` compares.
@@ -179,10 +179,10 @@ def _agree_unordered(ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
     if len(rest[0]) > MAX_UNORDERED:
         raise TooLarge("a list of too many items")
     for item in rest[0]:
-        found = next((at for at, other in enumerate(rest[1]) if agree_somehow(item, other)), None)
-        if found is None:
+        place = next((at for at, other in enumerate(rest[1]) if agree_somehow(item, other)), None)
+        if place is None:
             return False
-        rest[1].pop(found)
+        rest[1].pop(place)
     return True
 
 

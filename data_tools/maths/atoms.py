@@ -80,55 +80,55 @@ class Atoms:
         sign = ONE
         while self.at_any(frozenset("+-")):
             sign = MINUS_ONE if (self.next().value == "-") == (sign is ONE) else ONE
-        found = self.power()
-        return found if sign is ONE else Node("mul", (sign, found))
+        node = self.power()
+        return node if sign is ONE else Node("mul", (sign, node))
 
     def power(self) -> Node:
         """Read an atom with what is written behind it: powers, factorials, percent, degree, primes."""
         self.depth += 1
         if self.depth > 60:
             raise LatexError("nested too deep")
-        found = self.postfix(self.atom())
+        node = self.postfix(self.atom())
         scripts = 0
         while self.take("^") or self.take("**"):
             scripts += 1
             if scripts > MAX_SCRIPTS:
                 raise LatexError("nested too deep")
             if self.at_any(frozenset("'")) or self.take("prime"):
-                found = Node("apply", ("'", found))
+                node = Node("apply", ("'", node))
             elif self.at_any(frozenset("*")):
                 raise LatexError("a starred name")
             else:
-                found = self.postfix(power(found, self.script()))
+                node = self.postfix(power(node, self.script()))
         self.depth -= 1
-        return found
+        return node
 
-    def postfix(self, found: Node) -> Node:
+    def postfix(self, node: Node) -> Node:
         """Read factorials, percent, degree and primes behind a value."""
         for _ in range(MAX_SCRIPTS):
             if self.peek.kind not in ("op", "cmd"):
                 break
             if self.take("!"):
                 double = self.take("!")
-                found = Node("call", ("fact2" if double else "fact", found))
+                node = Node("call", ("fact2" if double else "fact", node))
             elif self.take("%"):
-                found = Node("percent", (found,))
+                node = Node("percent", (node,))
             elif self.take("degree"):
-                found = Node("deg", (found,))
+                node = Node("deg", (node,))
             elif self.take("'"):
-                found = Node("apply", ("'", found))
+                node = Node("apply", ("'", node))
             else:
                 break
-        return found
+        return node
 
     def script(self) -> Node:
         """Read what follows `^`: a group, or one signed atom; plain `x^12` has the exponent 12."""
         if self.at_any(frozenset("-+")):
             minus = self.next().value == "-"
-            found = self.script()
-            return negate(found) if minus else found
-        found = self._number(mixed=False) if self.peek.kind == "num" else self.atom()
-        return self.postfix(found) if self.at_any(frozenset("!")) else found
+            node = self.script()
+            return negate(node) if minus else node
+        node = self._number(mixed=False) if self.peek.kind == "num" else self.atom()
+        return self.postfix(node) if self.at_any(frozenset("!")) else node
 
     def atom(self) -> Node:
         """Read one value."""
@@ -149,17 +149,17 @@ class Atoms:
 
     def _number(self, *, mixed: bool = True) -> Node:
         try:
-            found = literal(self.next().value)
+            node = literal(self.next().value)
         except ValueError as error:
             raise LatexError(str(error)) from error
         if not mixed:
-            return found
-        if self.peek == Token("cmd", "frac") and isinstance(found.args[0], int):
-            return self._mixed(found)
+            return node
+        if self.peek == Token("cmd", "frac") and isinstance(node.args[0], int):
+            return self._mixed(node)
         if self.take("_"):
             base = self.script()
-            return Node("based", (found, base))
-        return found
+            return Node("based", (node, base))
+        return node
 
     def _mixed(self, whole: Node) -> Node:
         r"""Read `1\frac12` as a mixed number."""
@@ -200,31 +200,31 @@ class Atoms:
         if opening == "|":
             return self._bars()
         if opening == "{":
-            found = self.items(frozenset("}"))
+            node = self.items(frozenset("}"))
             self.expect("}")
-            return Node("set", found.args) if found.op == "list" else found
+            return Node("set", node.args) if node.op == "list" else node
         if opening not in ("(", "[", "]"):
             raise LatexError(f"unexpected {opening!r}")
         return self._group(opening)
 
     def _bars(self) -> Node:
         self.bars += 1
-        found = self.sum()
+        node = self.sum()
         self.expect("|")
         self.bars -= 1
-        return Node("call", ("abs", found))
+        return Node("call", ("abs", node))
 
     def _group(self, opening: str) -> Node:
         bars, self.bars, outward, self.outward = self.bars, 0, self.outward, opening == "]"
         self.differentials.append([])
-        found = self.items(frozenset(")]") if opening != "]" else frozenset("[]"))
+        node = self.items(frozenset(")]") if opening != "]" else frozenset("[]"))
         self.differentials.pop()
         self.bars, self.outward = bars, outward
         closing = self.next().value
-        if found.op == "list":
-            return Node("tuple", (opening, closing, *found.args))
-        if closing not in (")", "]") or found.op == "matrix" or opening + closing in ("()", "[]"):
-            return found
+        if node.op == "list":
+            return Node("tuple", (opening, closing, *node.args))
+        if closing not in (")", "]") or node.op == "matrix" or opening + closing in ("()", "[]"):
+            return node
         raise LatexError("unbalanced brackets")
 
     def _command(self) -> Node:
@@ -243,9 +243,9 @@ class Atoms:
             return self._braces(name)
         if name in _FLOORS:
             closer, function = _FLOORS[name]
-            found = self.items(frozenset((closer,)))
+            node = self.items(frozenset((closer,)))
             self.expect(closer)
-            return Node("call", (function, found))
+            return Node("call", (function, node))
         if name in ("angle", "triangle"):
             return self.atom()
         if name == "mark":
@@ -257,22 +257,22 @@ class Atoms:
         if self.take(closer):
             return Node("sym", ("emptyset",))
         self.bars += 1  # so that a bar ends the first part of `{x | x > 0}`
-        found = self.items(frozenset((closer, "|")))
+        node = self.items(frozenset((closer, "|")))
         self.bars -= 1
-        if found.op == "chain" and found.args[1].op == "ratio":  # `{x : x > 0}`
+        if node.op == "chain" and node.args[1].op == "ratio":  # `{x : x > 0}`
             self.expect(closer)
-            return Node("chain", (found.args[0], found.args[1].args[-1], *found.args[2:]))
-        if found.op == "chain" and found.args[0][0] == "in" and found.args[2].op == "ratio":  # `{x in R : x > 0}`
+            return Node("chain", (node.args[0], node.args[1].args[-1], *node.args[2:]))
+        if node.op == "chain" and node.args[0][0] == "in" and node.args[2].op == "ratio":  # `{x in R : x > 0}`
             self.expect(closer)
-            domain, first = found.args[2].args
-            member = Node("chain", (("in",), found.args[1], domain))
-            return by_rule(member, Node("chain", (found.args[0][1:], first, *found.args[3:])))
+            domain, first = node.args[2].args
+            member = Node("chain", (("in",), node.args[1], domain))
+            return by_rule(member, Node("chain", (node.args[0][1:], first, *node.args[3:])))
         if self.take("|"):
             rule = self.items(frozenset((closer,)))
             self.expect(closer)
-            return by_rule(found, rule)
+            return by_rule(node, rule)
         self.expect(closer)
-        items = found.args if found.op == "list" else (found,)
+        items = node.args if node.op == "list" else (node,)
         return Node("set", items) if opening == "lbrace" else Node("tuple", ("(", ")", *items))
 
     def _argument(self) -> Node:
@@ -307,18 +307,18 @@ class Atoms:
                 base = self.script()
         if exponent == MINUS_ONE and name in _INVERTIBLE:
             name, exponent = f"a{name}", None
-        found = self._function_argument()
-        arguments = found.args if found.op in ("list", "set") else (found,)
-        if found.op == "tuple":
-            arguments = found.args[2:]
+        argument = self._function_argument()
+        arguments = argument.args if argument.op in ("list", "set") else (argument,)
+        if argument.op == "tuple":
+            arguments = argument.args[2:]
         node = Node("call", (name, *arguments) if base is None else (name, *arguments, base))
         return power(node, exponent) if exponent is not None else node
 
     def _function_argument(self) -> Node:
         """Read a bracket, or the implicit product up to the next function, sign or slash."""
         if self.at_any(frozenset(("(", "[", "{", "|"))):
-            found = self.atom()
-            return power(found, self.script()) if self.take("^") else self.postfix(found)
+            node = self.atom()
+            return power(node, self.script()) if self.take("^") else self.postfix(node)
         if self.at_any(frozenset(("-", "+"))):
             return self.signed()
         factors = [self.power()]
@@ -349,9 +349,9 @@ class Atoms:
         if self.take("{"):
             if name == "lim":
                 self._drop_side()
-            found = self.items(frozenset("}"))
+            node = self.items(frozenset("}"))
             self.expect("}")
-            return found
+            return node
         return self.script()
 
     def _drop_side(self) -> None:
@@ -383,8 +383,8 @@ class Atoms:
         if self.next().value != name:
             raise LatexError(f"{name} is not closed")
         if name.endswith("matrix") or name == "array":
-            found = Node("matrix", tuple(Node("row", row) for row in rows))
-            return Node("call", ("det", found)) if name == "vmatrix" else found
+            node = Node("matrix", tuple(Node("row", row) for row in rows))
+            return Node("call", ("det", node)) if name == "vmatrix" else node
         return Node("list", tuple(product_of(row) if len(row) == 1 else Node("row", row) for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""The work that one pair of answers may cost, counted per thread.
+"""Work budget of comparing one pair of answers, counted per thread.
 
 Values are computed in many small steps; each is cheap and their number is bounded here, whatever lists, sums and
 integrals are nested in each other. Arithmetic on long integers and fractions counts by its length.

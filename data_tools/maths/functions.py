@@ -25,12 +25,12 @@ def float_of(value: Value | float) -> complex:
         TooLarge: It is beyond a double, or so small that a double is zero.
     """
     try:
-        found = complex(value)
+        number = complex(value)
     except OverflowError as error:
         raise TooLarge("beyond double precision") from error
-    if value and not found:
+    if value and not number:
         raise TooLarge("below double precision")
-    return found
+    return number
 
 
 def guarded(value: Value) -> Value:
@@ -112,8 +112,8 @@ def _rational_root(base: int | Fraction, degree: int) -> int | Fraction | None:
     if degree > 64 or max(base.numerator.bit_length(), base.denominator.bit_length()) > 4_000:
         return None
     if base < 0:
-        found = _rational_root(-base, degree) if degree % 2 else None
-        return None if found is None else -found
+        root = _rational_root(-base, degree) if degree % 2 else None
+        return None if root is None else -root
     parts = [_integer_root(part, degree) for part in (base.numerator, base.denominator)]
     if parts[0] is None or parts[1] is None:
         return None

@@ -69,10 +69,10 @@ def parse(cleaned: str) -> Parsed:
     """
     if len(cleaned) > MAX_CHARS:
         raise LatexError(f"longer than {MAX_CHARS} characters")
-    found = _parse_cached(cleaned)
-    if isinstance(found, str):
-        raise LatexError(found)
-    return found
+    parsed = _parse_cached(cleaned)
+    if isinstance(parsed, str):
+        raise LatexError(parsed)
+    return parsed
 
 
 def _as_set(node: Node) -> Node:
@@ -88,21 +88,21 @@ class _Parser(Atoms):
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise LatexError(f"nested deeper than {MAX_DEPTH}")
-        found: list[Node] = []
+        nodes: list[Node] = []
         trailing = False
         while self.peek.kind not in ("eof", "end") and not self.at_any(closers):
             if self.peek.value in (",", "and", "or") and self.peek.kind in ("op", "cmd"):
                 self.next()
                 trailing = True
                 continue
-            if found and not trailing:
+            if nodes and not trailing:
                 raise LatexError(f"unexpected {self.peek.value!r}")
-            found.append(self.chain())
+            nodes.append(self.chain())
             trailing = False
         self.depth -= 1
-        if not found:
+        if not nodes:
             raise LatexError("empty")
-        return found[0] if len(found) == 1 else Node("list", tuple(found))
+        return nodes[0] if len(nodes) == 1 else Node("list", tuple(nodes))
 
     def chain(self) -> Node:
         """Read one or more values with relations between them."""
@@ -142,11 +142,11 @@ class _Parser(Atoms):
     def sum(self) -> Node:
         """Read terms; inside an integral, up to the one that holds the differential."""
         terms: list[Node] = []
-        found = len(self.differentials[-1]) if self.differentials else 0
+        differentials = len(self.differentials[-1]) if self.differentials else 0
         while True:
             sign = self.peek.value if self.peek.kind in ("op", "cmd") else ""
             if sign in _SUM_SIGNS:
-                if terms and self.differentials and len(self.differentials[-1]) > found:
+                if terms and self.differentials and len(self.differentials[-1]) > differentials:
                     break
                 self.next()
                 while sign in "+-" and self.peek.value in ("+", "-") and self.peek.kind == "op":

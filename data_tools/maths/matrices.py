@@ -1,4 +1,4 @@
-"""Arithmetic on parsed matrices: what "A + B", "2A", "AB" and a determinant come to, cell by cell.
+"""Matrix arithmetic on parsed answers: sums, multiples, products, determinants, cell by cell.
 
 Cells stay trees, which the caller compares. Sizes that do not fit leave the tree as it is.
 """

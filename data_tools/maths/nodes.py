@@ -69,10 +69,10 @@ def literal(text: str) -> Node:
 
 def walk(node: Node) -> list[Node]:
     """Return a node and all below it."""
-    found = [node]
-    for current in found:
-        found.extend(child for child in current.args if isinstance(child, Node))
-    return found
+    pending = [node]
+    for current in pending:
+        pending.extend(child for child in current.args if isinstance(child, Node))
+    return pending
 
 
 def holds(node: Node, op: str) -> bool:

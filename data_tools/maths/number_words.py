@@ -54,24 +54,24 @@ def read_number_words(tokens: list[Any], make: Callable[[str, Any], Any]) -> lis
     Returns:
         The tokens; runs such as `two hundred five` and `twenty - five` have become one.
     """
-    found: list[Any] = []
+    items: list[Any] = []
     position = 0
     while position < len(tokens):
         token = tokens[position]
         if token.kind != "word" and token.kind != "number":
-            found.append(token)
+            items.append(token)
             position += 1
         elif token.kind == "word" and token.text in _ORDINALS:
-            found += [make(str(_ORDINALS[token.text]), "number"), make("th", "word")]
+            items += [make(str(_ORDINALS[token.text]), "number"), make("th", "word")]
             position += 1
-        elif token.text in _SUFFIXES and found and found[-1].kind == "number":
-            found.append(make("th", "word"))
+        elif token.text in _SUFFIXES and items and items[-1].kind == "number":
+            items.append(make("th", "word"))
             position += 1
         else:
             value, length = _cardinal(tokens, position)
-            found.append(make(str(value), "number") if length else token)
+            items.append(make(str(value), "number") if length else token)
             position += length or 1
-    return found
+    return items
 
 
 def _is_end_of_number(behind: list[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Values of expression trees at fixed points: whether two expressions are the same, without algebra.
+"""Evaluate expression trees at fixed points, which decides equality without algebra.
 
 Rational values are exact (`int`, `Fraction`), all others double-precision complex; every operation has a size guard,
 so an evaluation takes bounded time and memory. Two expressions are the same if they agree at every point where both
@@ -196,15 +196,15 @@ def symbols(node: Node) -> set[str]:
 def points(names: set[str]) -> list[dict[str, Value]]:
     """Return the points at which expressions of these names are compared."""
     ordered = sorted(names)
-    made: list[dict[str, Value]] = []
+    chosen: list[dict[str, Value]] = []
     for coordinates in (_PRIMES, _RATIONALS, _POSITIVE, _RATIONALS[3:] + _RATIONALS[:3]):
-        made.append(
+        chosen.append(
             {
                 name: coordinates[at % len(coordinates)] + at // len(coordinates)  # type: ignore[misc]
                 for at, name in enumerate(ordered)
             }
         )
-    return [{name: complex(v) if isinstance(v, float) else v for name, v in point.items()} for point in made]
+    return [{name: complex(v) if isinstance(v, float) else v for name, v in point.items()} for point in chosen]
 
 
 def close(left: Value, right: Value) -> bool:

@@ -1,4 +1,4 @@
-"""Groups of copies: which rows belong together, which one stays, and whether their answers agree."""
+"""Clusters of duplicate rows: members, the row that is kept, contradicting answers."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Clusters:
 
     def groups(self) -> list[list[int]]:
         """Return the sets of at least two rows, each in order, in order of their first rows."""
-        found: dict[int, list[int]] = {}
+        members: dict[int, list[int]] = {}
         for row in range(len(self._parent)):
-            found.setdefault(self.find(row), []).append(row)
-        return [rows for rows in found.values() if len(rows) > 1]
+            members.setdefault(self.find(row), []).append(row)
+        return [rows for rows in members.values() if len(rows) > 1]
 
 
 def best_row(rows: Sequence[Row], criteria: Sequence[Criterion], sources: Sequence[str]) -> int:
@@ -71,9 +71,9 @@ def different_answers(answers: Iterable[object]) -> list[str]:
     Args:
         answers: The final answers of one problem's copies.
     """
-    found: list[str] = []
+    different: list[str] = []
     for value in answers:
         answer = str(value).strip() if value is not None else ""
-        if answer and not any(answer == seen or verify(answer, seen).correct for seen in found):
-            found.append(answer)
-    return found
+        if answer and not any(answer == seen or verify(answer, seen).correct for seen in different):
+            different.append(answer)
+    return different

@@ -1,4 +1,4 @@
-"""How much of a benchmark's problem a text contains, in maths tokens, whatever stands around it.
+"""Containment of a benchmark problem in a text, by n-grams of maths tokens.
 
 Each benchmark problem is cut into windows of five tokens (`data_tools.problems.signature`): LaTeX in one spelling,
 number words read, requests in one wording, variables blanked so that renaming them changes nothing. The score is the

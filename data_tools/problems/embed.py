@@ -95,11 +95,11 @@ def _encode(
         for batch in _batches(order, [len(ids) for ids in tokens], batch_tokens):
             padded = tokenizer.pad({"input_ids": [tokens[index] for index in batch]}, return_tensors="pt")
             features = {name: value.to(encoder.device) for name, value in padded.items()}
-            found = encoder(features)["sentence_embedding"].float()
-            found = torch.nn.functional.normalize(found, dim=1).cpu().numpy()
+            embeddings = encoder(features)["sentence_embedding"].float()
+            embeddings = torch.nn.functional.normalize(embeddings, dim=1).cpu().numpy()
             if vectors is None:
-                vectors = np.empty((len(texts), found.shape[1]), np.float32)
-            vectors[batch] = found
+                vectors = np.empty((len(texts), embeddings.shape[1]), np.float32)
+            vectors[batch] = embeddings
     assert vectors is not None  # there is at least one text
     return vectors
 

@@ -46,8 +46,8 @@ class KeyIndex:
         # One letter more than compared: the lower case of a sigma depends on the next letter.
         if len(start) > _PREFIX and start.lower()[:_PREFIX] not in self._starts:
             return None
-        found = self._keys.get(prompt)
-        return self._keys.get(digitless_key(prompt)) if found is None else found
+        match = self._keys.get(prompt)
+        return self._keys.get(digitless_key(prompt)) if match is None else match
 
 
 class NgramIndex:
@@ -66,37 +66,37 @@ class NgramIndex:
         self._stride = shortest - self._block + 1
         self._blocks: set[tuple[str, ...]] = set()
         for number, prompt in enumerate(prompts):
-            found = words(prompt)
-            if len(found) >= shortest:
-                self._blocks.update(zip(*(found[start:] for start in range(self._block)), strict=False))
+            tokens = words(prompt)
+            if len(tokens) >= shortest:
+                self._blocks.update(zip(*(tokens[start:] for start in range(self._block)), strict=False))
             for size, grams in self._grams.items():
-                for start in range(len(found) - size + 1):
-                    grams.setdefault(" ".join(found[start : start + size]), number)
+                for start in range(len(tokens) - size + 1):
+                    grams.setdefault(" ".join(tokens[start : start + size]), number)
 
     def find(self, prompt: str) -> dict[int, int]:
         """Return size -> number of the first benchmark prompt that shares so many words in a row."""
-        found = words(prompt)
+        match = words(prompt)
         hits: dict[int, int] = {}
-        aligned = list(zip(*(found[start :: self._stride] for start in range(self._block)), strict=False))
+        aligned = list(zip(*(match[start :: self._stride] for start in range(self._block)), strict=False))
         if self._blocks.isdisjoint(aligned):
             return hits
         for size in self.sizes:
-            number = self._first(found, aligned, size)
+            number = self._first(match, aligned, size)
             if number is None:
                 break  # whoever shares more words in a row shares fewer
             hits[size] = number
         return hits
 
-    def _first(self, found: list[str], aligned: list[tuple[str, ...]], size: int) -> int | None:
+    def _first(self, tokens: list[str], aligned: list[tuple[str, ...]], size: int) -> int | None:
         """Look at the windows that begin in, or just before, a block that a benchmark has."""
         grams, stride, blocks = self._grams[size], self._stride, self._blocks
         done = 0
         for position, words_of_block in enumerate(aligned):
             if words_of_block not in blocks:
                 continue
-            last = min(position * stride, len(found) - size)
+            last = min(position * stride, len(tokens) - size)
             for start in range(max(done, position * stride - stride + 1), last + 1):
-                number = grams.get(" ".join(found[start : start + size]))
+                number = grams.get(" ".join(tokens[start : start + size]))
                 if number is not None:
                     return number
             done = last + 1

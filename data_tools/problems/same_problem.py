@@ -1,4 +1,4 @@
-"""Whether two problems are one problem, or two of the same template.
+"""Decide whether two problems are one problem, or two of the same template.
 
 Tokens are aligned with variables blanked out. Numbers, operators, maths and operator words must agree; variables may
 differ by a one-to-one renaming, names of people by a consistent one, and wording in a few words that decide nothing.

@@ -1,4 +1,4 @@
-r"""What a maths problem says, apart from how it is written: tokens, numbers, and a key up to renamed variables.
+r"""Signature of a maths problem: tokens, numbers, and a key up to renamed variables.
 
 Sentence embeddings cannot tell a copy from a sibling: one changed number has a median cosine of .985, a renamed
 variable .85. So problems are compared as token sequences in which numbers (digits or words), operators and maths
@@ -215,16 +215,16 @@ def _number(value: str) -> str:
 
 def _reworded(tokens: list[Token]) -> list[Token]:
     """Put requests and common phrases in one wording; drop words that say nothing. Maths is not touched."""
-    found: list[Token] = []
+    tokens_out: list[Token] = []
     words: list[Token] = []
     for token in tokens:
         if token.kind == "word":
             words.append(token)
         else:
-            found += _plain_words(words)
+            tokens_out += _plain_words(words)
             words = []
-            found.append(token)
-    return found + _plain_words(words)
+            tokens_out.append(token)
+    return tokens_out + _plain_words(words)
 
 
 def _plain_words(words: list[Token]) -> list[Token]:
@@ -240,13 +240,13 @@ def _plain_words(words: list[Token]) -> list[Token]:
 
 def _drop_single_braces(tokens: list[Token]) -> list[Token]:
     """Take `{x}` as `x`, so that `x^{2}` is `x^2`."""
-    found: list[Token] = []
+    kept: list[Token] = []
     for token in tokens:
-        if token == _CLOSE and len(found) >= 2 and found[-2] == _OPEN and found[-1].text != "}":
-            found[-2:] = found[-1:]
+        if token == _CLOSE and len(kept) >= 2 and kept[-2] == _OPEN and kept[-1].text != "}":
+            kept[-2:] = kept[-1:]
         else:
-            found.append(token)
-    return found
+            kept.append(token)
+    return kept
 
 
 _OPEN, _CLOSE = Token("{", "symbol"), Token("}", "symbol")

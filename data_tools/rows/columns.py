@@ -61,9 +61,9 @@ def to_canonical(row: Row, columns: Mapping[str, str] | None = None) -> Row:
         DataToolsError: If a named column does not exist, or a conversation or a text has the wrong type. The
             message names the place, the columns that exist and the nearest name.
     """
-    given = dict(columns or {})
+    renamed = dict(columns or {})
     values = dict(row)
-    for canonical, column in given.items():
+    for canonical, column in renamed.items():
         if canonical not in CANONICAL:
             raise DataToolsError(f"`{canonical}` is no canonical column; expected one of {', '.join(CANONICAL)}")
         values[canonical] = _named(row, column)
@@ -71,7 +71,7 @@ def to_canonical(row: Row, columns: Mapping[str, str] | None = None) -> Row:
             values.pop(column, None)
     spelled = {name.lower(): name for name in reversed(values)}
     for canonical, aliases in _ALIASES.items():
-        if canonical not in given:
+        if canonical not in renamed:
             _rename(values, canonical, aliases, spelled)
     if "instruction" in values and "problem" not in values:
         _from_alpaca(row, values)
@@ -124,11 +124,11 @@ def _named(row: Row, column: str) -> Any:
 
 def _rename(values: Row, canonical: str, aliases: tuple[str, ...], spelled: Mapping[str, str]) -> None:
     """Move the first alias that exists to the canonical name; `spelled` has the columns' own spelling."""
-    found = next((alias for alias in aliases if values.get(alias) is not None), None)
-    if found is None:
-        found = next((spelled[alias] for alias in aliases if values.get(spelled.get(alias, "")) is not None), None)
-    if found is not None and found != canonical and values.get(canonical) is None:
-        values[canonical] = values.pop(found)
+    used = next((alias for alias in aliases if values.get(alias) is not None), None)
+    if used is None:
+        used = next((spelled[alias] for alias in aliases if values.get(spelled.get(alias, "")) is not None), None)
+    if used is not None and used != canonical and values.get(canonical) is None:
+        values[canonical] = values.pop(used)
 
 
 def _from_alpaca(row: Row, values: Row) -> None:
@@ -179,8 +179,8 @@ def _from_messages(row: Row, values: Row) -> None:
 def _normal_messages(row: Row, messages: Any) -> list[dict[str, str]]:
     """Return messages as role/content dicts."""
     if not isinstance(messages, list):
-        found = type(messages).__name__
-        raise DataToolsError(f"{place_of(row)}: messages must be a list of messages, found {found}")
+        type_name = type(messages).__name__
+        raise DataToolsError(f"{place_of(row)}: messages must be a list of messages, found {type_name}")
     return [_normal_message(row, message) for message in messages]
 
 

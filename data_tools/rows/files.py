@@ -3,7 +3,8 @@
 A row is a plain dict. Files are told apart by suffix: `.jsonl`, `.json` (an array, or lines), either of them
 also `.gz`, `.xz` or `.zst`, `.parquet`, and a folder (a Hugging Face dataset saved to disk, or shards of the
 formats above). Everything streams: neither reading nor writing holds a file in memory. A written file appears
-under its name only when it is complete. The formats themselves are in `json_files.py` and `table_files.py`.
+under its name only when it is complete (`written_whole`). The formats themselves are in `json_files.py` and
+`table_files.py`.
 """
 
 from __future__ import annotations
@@ -116,6 +117,53 @@ def count_rows(path: str | Path) -> int | None:
     return None
 
 
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Lend a temporary name for a file or folder, which replaces `path` when the block ends without an error.
+
+    Whoever reads, also after a crash or a power cut, finds the old content or the new one, never a part of either. A
+    folder that is replaced is moved aside first: between two renames there is none under its name.
+
+    Args:
+        path: The file or folder to be; missing parent folders are made.
+
+    Yields:
+        The temporary name. Nothing is left under it after an error.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    try:
+        yield temporary
+        for file in filter(Path.is_file, [temporary, *temporary.rglob("*")]):
+            with file.open("r+b") as stream:
+                os.fsync(stream.fileno())
+        if path.is_dir():
+            os.replace(path, old)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+        _remove(old)
+    finally:
+        _remove(temporary)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system can (not on Windows)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
 class RowWriter(Protocol):
     """Takes rows one by one; what it wrote appears when its `with` block ends without an error."""
 
@@ -136,9 +184,7 @@ def open_writer(path: str | Path) -> Iterator[RowWriter]:
     """
     path = Path(path)
     kind = file_format(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         if kind == "jsonl" or kind == "json":
             from data_tools.rows.json_files import open_json_writer
 
@@ -150,13 +196,6 @@ def open_writer(path: str | Path) -> Iterator[RowWriter]:
             refuse_foreign_folder(path)
             with open_table_writer(temporary, folder=kind == "folder") as table_writer:
                 yield table_writer
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
 
 
 def write_rows(path: str | Path, rows: Iterable[Row]) -> int:

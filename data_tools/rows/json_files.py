@@ -11,7 +11,6 @@ import io
 import json
 import lzma
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -218,13 +217,14 @@ def open_json_writer(path: Path, suffix: str, *, array: bool) -> Iterator[_JsonW
 
     The bytes depend on the rows alone: no time stamp, no file name in the gzip header.
     """
-    with path.open("wb") as file:
-        with _compress(file, suffix) as packed, io.TextIOWrapper(packed, "utf-8", newline="\n") as stream:
-            writer = _JsonWriter(stream, array=array)
-            yield writer
-            writer.finish()
-        file.flush()
-        os.fsync(file.fileno())
+    with (
+        path.open("wb") as file,
+        _compress(file, suffix) as packed,
+        io.TextIOWrapper(packed, "utf-8", newline="\n") as stream,
+    ):
+        writer = _JsonWriter(stream, array=array)
+        yield writer
+        writer.finish()
 
 
 @contextmanager

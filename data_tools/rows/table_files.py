@@ -118,8 +118,8 @@ class _TableWriter:
         for name in dict.fromkeys(name for row in self._batch for name in row):
             column = [row.get(name) for row in self._batch]
             try:
-                found = pa.schema([(name, pa.array(column).type)])
-                self.schema = pa.unify_schemas([self.schema, found], promote_options="permissive")
+                schema = pa.schema([(name, pa.array(column).type)])
+                self.schema = pa.unify_schemas([self.schema, schema], promote_options="permissive")
             except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
                 kinds = sorted({type(value).__name__ for value in column if value is not None})
                 raise DataToolsError(

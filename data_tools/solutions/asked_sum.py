@@ -43,16 +43,16 @@ def _target_and_forms(problem: str) -> tuple[str, tuple[tuple[str, frozenset[str
     text, spans = masked(problem)
     keys = [maths_key(span) for span in spans]
     marks = [at for at, char in enumerate(text) if char == "\x01"]
-    asked = [key for key, at in zip(keys, marks, strict=True) if _SUM.fullmatch(key) and _ASKS.search(text[:at])]
-    if not asked:
+    sums = [key for key, at in zip(keys, marks, strict=True) if _SUM.fullmatch(key) and _ASKS.search(text[:at])]
+    if not sums:
         return "", ()
-    wanted = frozenset(letter for _, letter in _TERM.findall(asked[-1]))
+    wanted = frozenset(letter for _, letter in _TERM.findall(sums[-1]))
     forms = []
     for key in dict.fromkeys(keys):
         pattern = _pattern(_SLASH.sub(r"\\frac{\1}{\2}", key), wanted)
         if pattern:
             forms.append((pattern, wanted))
-    return asked[-1], tuple(forms)
+    return sums[-1], tuple(forms)
 
 
 def _pattern(form: str, wanted: frozenset[str]) -> str:

@@ -91,15 +91,15 @@ def statements(solution: str) -> list[Statement]:
         solution = f"{solution[:HEAD_CHARACTERS]}\n\n{solution[-TAIL_CHARACTERS:]}"
     text, spans = masked(solution)
     sentences = split_sentences(text)
-    found = []
+    statements_found = []
     for number in _readable(sentences):
         sentence = sentences[number]
         own = spans[sentence.first : sentence.first + sentence.text.count(MASK)]
         items = tuple(_items(sentence.text, own))
         if items:
             from_end = len(sentences) - 1 - number
-            found.append(Statement(sentence.text, items, number, from_end, sentence.ends_paragraph))
-    return found
+            statements_found.append(Statement(sentence.text, items, number, from_end, sentence.ends_paragraph))
+    return statements_found
 
 
 def _readable(sentences: list[Sentence]) -> list[int]:
@@ -112,16 +112,16 @@ def _readable(sentences: list[Sentence]) -> list[int]:
 
 
 def _items(text: str, spans: list[str]) -> Iterator[Item]:
-    found: list[Item] = []
+    items: list[Item] = []
     number = 0
     for match in _ITEM.finditer(text):
         if match.group() == MASK:
-            found += _from_maths(spans[number], match.start())
+            items += _from_maths(spans[number], match.start())
             number += 1
         elif not _LABEL.search(text, max(0, match.start() - 14), match.start()):
-            found.append(Item(_digits(match.group()), "number", None, match.start(), match.end()))
-    yield from found
-    yield from _lists(text, found)
+            items.append(Item(_digits(match.group()), "number", None, match.start(), match.end()))
+    yield from items
+    yield from _lists(text, items)
 
 
 def _digits(number: str) -> str:
@@ -130,15 +130,15 @@ def _digits(number: str) -> str:
 
 
 def _from_maths(span: str, start: int) -> list[Item]:
-    found = []
+    items = []
     parts = equations(span)[-4:]
     for index, equation in enumerate(parts):
         last = index == len(parts) - 1
         kind: Kind = "equation" if equation.relation else "expression"
         for answer in _sides(equation):
             if 0 < len(answer) <= LONGEST:
-                found.append(Item(answer, kind, equation, start, start + 1, last))
-    return found
+                items.append(Item(answer, kind, equation, start, start + 1, last))
+    return items
 
 
 def _sides(equation: Equation) -> list[str]:

@@ -1,4 +1,4 @@
-"""What speaks for or against a candidate answer: where it stands, the words around it, how it fits the question.
+"""Cues of the candidate ranking: position, surrounding words, fit to the question.
 
 A cue is a name; `data_tools.solutions.ranking` holds the weights.
 """

@@ -73,15 +73,15 @@ class Equation:
 
 def equations(content: str) -> list[Equation]:
     """Cut the content of a maths span into equations, empty ones left out."""
-    found: list[Equation] = []
+    chain: list[Equation] = []
     block: list[tuple[str, str]] = []
     for mark, text in _pieces(content):
         if mark in _BREAKS:
-            found += _split_at_commas(block)
+            chain += _split_at_commas(block)
             block = []
         block.append((mark, text))
-    found += _split_at_commas(block)
-    return found
+    chain += _split_at_commas(block)
+    return chain
 
 
 def _pieces(content: str) -> list[tuple[str, str]]:
@@ -158,8 +158,8 @@ def _split_at_commas(block: list[tuple[str, str]]) -> list[Equation]:
             else:
                 merged += group
         groups = [merged]
-    made = [_equation(group, joined=index > 0) for index, group in enumerate(groups)]
-    return [equation for equation in made if equation.right]
+    parts = [_equation(group, joined=index > 0) for index, group in enumerate(groups)]
+    return [equation for equation in parts if equation.right]
 
 
 def _equation(group: list[tuple[str, str]], *, joined: bool) -> Equation:

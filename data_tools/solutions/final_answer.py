@@ -105,25 +105,29 @@ def extract_answer(solution: str, problem: str | None = None) -> Extraction:
     if question.proof == "only":
         return Extraction(None, "proof", 0.9)
     choices = _mapped_choices(problem) if problem else {}
-    found = _from_hashes(body) or _from_boxes(body, question) or _from_label(body)
-    if found is None and (not problem or read_choices(problem)):
-        found = _from_option(body)
-    found = found or _from_bold(body)
-    if question.proof == "too" and (found is None or found.method == "box"):
+    extraction = _from_hashes(body) or _from_boxes(body, question) or _from_label(body)
+    if extraction is None and (not problem or read_choices(problem)):
+        extraction = _from_option(body)
+    extraction = extraction or _from_bold(body)
+    if question.proof == "too" and (extraction is None or extraction.method == "box"):
         return Extraction(None, "proof", 0.6)
-    if found and found.method == "box" and is_statement(found.answer or "", question, proof_marks(body)):
+    if (
+        extraction
+        and extraction.method == "box"
+        and is_statement(extraction.answer or "", question, proof_marks(body))
+    ):
         return Extraction(None, "proof", 0.6)
-    answer = _finished(found.answer, found.method, choices) if found and found.answer else ""
-    if not found or not answer:
+    answer = _finished(extraction.answer, extraction.method, choices) if extraction and extraction.answer else ""
+    if not extraction or not answer:
         return _from_statements(body, question, problem or "")
-    return Extraction(answer, found.method, found.confidence)
+    return Extraction(answer, extraction.method, extraction.confidence)
 
 
 def _from_hashes(body: str) -> Extraction | None:
-    found = list(_HASHES.finditer(body)) if "####" in body else []
-    if not found or body[found[-1].end() :].strip():
+    marks = list(_HASHES.finditer(body)) if "####" in body else []
+    if not marks or body[marks[-1].end() :].strip():
         return None
-    return Extraction(found[-1]["answer"].strip(), "hashes", 0.99)
+    return Extraction(marks[-1]["answer"].strip(), "hashes", 0.99)
 
 
 def _from_boxes(body: str, question: Question) -> Extraction | None:
@@ -171,13 +175,13 @@ def _from_label(body: str) -> Extraction | None:
     field = _FIELD.search(body[-2_000:])
     if field:
         return Extraction((field["text"] or field["number"]).replace("\\\\", "\\"), "label", 0.95)
-    found = list(_LABELLED.finditer(body[-2_000:]))
-    if not found:
+    labels = list(_LABELLED.finditer(body[-2_000:]))
+    if not labels:
         return None
-    behind = body[-2_000:][found[-1].end() :]
+    behind = body[-2_000:][labels[-1].end() :]
     if behind.strip():
         return None
-    content = found[-1]["answer"].strip().strip("*").strip()
+    content = labels[-1]["answer"].strip().strip("*").strip()
     letter = option_letter(re.sub(r"^option\s+|\)+$", "", content, flags=re.IGNORECASE)) if len(content) < 12 else None
     if letter:
         return Extraction(letter.upper(), "label", 0.97)
@@ -251,9 +255,9 @@ def _from_statements(body: str, question: Question, problem: str) -> Extraction:
     if not order:
         return Extraction(None, "nothing", 0.9)
     for answer, probability in order[:3]:
-        asked = asked_sum(problem, answer)
-        if asked:
-            return Extraction(asked, "asked sum", max(0.6, min(0.97, probability)))
+        total = asked_sum(problem, answer)
+        if total:
+            return Extraction(total, "asked sum", max(0.6, min(0.97, probability)))
     answer, probability = order[0]
     if question.kind == "closed" and not answers_closed(answer):
         return Extraction(None, "unsure", 0.9)

@@ -1,4 +1,4 @@
-r"""How much a solution reads like a proof, and whether an answer in it is a value that can be graded.
+r"""Detect proofs, and answers in them that can still be graded as values.
 
 A proof-based problem has no short answer, even if its solution boxes something on the way: "$\boxed{n \ge 13}$",
 "$\boxed{R \text{ lies on the arc } XY}$". The marks are words; each of five families counts once.

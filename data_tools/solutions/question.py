@@ -129,7 +129,7 @@ def read_question(problem: str) -> Question:
             for span in own[end - match.group().count(MASK) : end]:
                 targets |= _names(span)
     maths = " ".join(spans)
-    asked = " ".join(span for part in asking for span in spans[part.first : part.first + part.text.count(MASK)])
+    target = " ".join(span for part in asking for span in spans[part.first : part.first + part.text.count(MASK)])
     return Question(
         kind=_kind(asking[-1].text if asking else "", spans),
         proof=_proof(text),
@@ -139,7 +139,7 @@ def read_question(problem: str) -> Question:
         nouns=frozenset().union(*(content_words(match[1]) for match in _COUNTED.finditer(words))),
         numbers=frozenset(_NUMBER.findall(problem)),
         letters=frozenset(_LETTER.findall(maths)),
-        asked_letters=frozenset(_LETTER.findall(asked)),
+        asked_letters=frozenset(_LETTER.findall(target)),
         in_terms=_IN_TERMS.search(text) is not None,
         all=_EVERY.search(words) is not None,
         text=words,

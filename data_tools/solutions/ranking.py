@@ -35,11 +35,11 @@ _PAIRED = (
 )  # fmt: skip
 
 
-def ranked(found: list[Statement], question: Question, *, solution: str) -> list[tuple[str, float]]:
+def ranked(statements: list[Statement], question: Question, *, solution: str) -> list[tuple[str, float]]:
     """Return the candidate answers and their probabilities, likeliest first.
 
     Args:
-        found: The statements of the solution.
+        statements: The statements of the solution.
         question: What the problem asks for.
         solution: The solution itself; long ones and proofs state their answer less often.
 
@@ -47,7 +47,7 @@ def ranked(found: list[Statement], question: Question, *, solution: str) -> list
         Answers with probabilities; what is missing to 1 is the probability that none is right.
     """
     scores: list[tuple[str, str, float]] = []
-    for key, answer, cues in candidate_cues(found, question):
+    for key, answer, cues in candidate_cues(statements, question):
         scores.append((key, answer, _weight(cues)))
     none = _weight(none_cues(question, solution))
     top = max([none, *(score for _, _, score in scores)])
@@ -63,13 +63,13 @@ def ranked(found: list[Statement], question: Question, *, solution: str) -> list
     return [(texts[key], shares[key] / total) for key in order]
 
 
-def candidate_cues(found: list[Statement], question: Question) -> list[tuple[str, str, list[str]]]:
+def candidate_cues(statements: list[Statement], question: Question) -> list[tuple[str, str, list[str]]]:
     """Return key, text and cues of every candidate, in order; equal keys mean equal answers."""
-    keys = [[maths_key(item.answer) for item in statement.items] for statement in found]
+    keys = [[maths_key(item.answer) for item in statement.items] for statement in statements]
     counts = Counter(key for row in keys for key in row)
     places = Counter(key for row in keys for key in set(row))
     candidates = []
-    for statement, row in zip(found, keys, strict=True):
+    for statement, row in zip(statements, keys, strict=True):
         shared = statement_cues(statement, question)
         for number, key in enumerate(row):
             cues = shared + item_cues(statement, number, question) + repeat_cues(counts[key], places[key])
@@ -99,5 +99,5 @@ def _weight(cues: list[str]) -> float:
 
 @cache
 def _weights() -> dict[str, float]:
-    found: dict[str, float] = json.loads(WEIGHTS.read_text(encoding="utf-8"))
-    return found
+    weights: dict[str, float] = json.loads(WEIGHTS.read_text(encoding="utf-8"))
+    return weights

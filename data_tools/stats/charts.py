@@ -10,12 +10,12 @@ import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from data_tools.stats.summary import Statistics
+from data_tools.rows.files import written_whole
+from data_tools.stats.summary import Statistics
 
 _BLUE = "#2f6f9f"
 _MOST_GROUPS, _MOST_CHARS, _BINS = 15, 1200, 40
@@ -29,17 +29,18 @@ dd{margin:0 0 .5rem;white-space:pre-wrap;overflow-wrap:anywhere}
 """
 
 
-def write_page(page: Path, found: Statistics) -> None:
-    """Write the page, and the picture beside it.
+def write_page(page: Path, statistics: Statistics) -> None:
+    """Write the page, and before it the picture beside it, each whole.
 
     Args:
         page: The HTML file; the picture gets the same name with .png.
-        found: What was counted.
+        statistics: What was counted.
     """
-    picture = to_png(draw_statistics(found))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.with_suffix(".png").write_bytes(picture)
-    page.write_text(render_page(found, picture), encoding="utf-8", errors="replace")
+    picture = to_png(draw_statistics(statistics))
+    with written_whole(page.with_suffix(".png")) as temporary:
+        temporary.write_bytes(picture)
+    with written_whole(page) as temporary:
+        temporary.write_text(render_page(statistics, picture), encoding="utf-8", errors="replace")
 
 
 def to_png(figure: Figure) -> bytes:
@@ -49,28 +50,30 @@ def to_png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def render_page(found: Statistics, picture: bytes) -> str:
+def render_page(statistics: Statistics, picture: bytes) -> str:
     """Return the HTML.
 
     Args:
-        found: What was counted.
+        statistics: What was counted.
         picture: The PNG to put in.
     """
-    summary = found.summary()
+    summary = statistics.summary()
     measured = {f"{name}, characters": values for name, values in summary["chars"].items()}
     if "pass_rate" in summary:
         measured["pass rate"] = summary["pass_rate"]
-    groups = {name: {"rows": n, "share": f"{n / found.rows:.1%}"} for name, n in found.groups.most_common(50)}
+    groups = {
+        name: {"rows": n, "share": f"{n / statistics.rows:.1%}"} for name, n in statistics.groups.most_common(50)
+    }
     source = base64.b64encode(picture).decode()
     body = [
-        f"<h1>{found.rows:,} rows</h1>",
-        f'<img alt="Histograms of lengths and pass rates, and rows by {escape(found.by)}" '
+        f"<h1>{statistics.rows:,} rows</h1>",
+        f'<img alt="Histograms of lengths and pass rates, and rows by {escape(statistics.by)}" '
         f'src="data:image/png;base64,{source}">',
         *(["<h2>Numbers</h2>", _table(measured)] if measured else []),
-        *([f"<h2>By {escape(found.by)}</h2>", _table(groups)] if groups else []),
-        *(["<h2>Examples</h2>", *map(_example, found.examples)] if found.examples else []),
+        *([f"<h2>By {escape(statistics.by)}</h2>", _table(groups)] if groups else []),
+        *(["<h2>Examples</h2>", *map(_example, statistics.examples)] if statistics.examples else []),
     ]
-    head = f'<meta charset="utf-8"><title>{found.rows:,} rows</title><style>{_STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{statistics.rows:,} rows</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
@@ -101,19 +104,19 @@ def _cut(text: str) -> str:
     return f"{text[: _MOST_CHARS // 2]} [... {len(text) - _MOST_CHARS:,} characters ...] {text[-_MOST_CHARS // 2 :]}"
 
 
-def draw_statistics(found: Statistics) -> Figure:
+def draw_statistics(statistics: Statistics) -> Figure:
     """Draw lengths, pass rates and groups, one panel for each that there is."""
-    panels: list[tuple[str, Any]] = [(name, values) for name, values in found.lengths.items() if values]
-    panels += [("pass rate", found.pass_rates)] if found.pass_rates else []
-    panels += [("", found.groups)] if found.groups else []
+    panels: list[tuple[str, Any]] = [(name, values) for name, values in statistics.lengths.items() if values]
+    panels += [("pass rate", statistics.pass_rates)] if statistics.pass_rates else []
+    panels += [("", statistics.groups)] if statistics.groups else []
     lines = max(1, (len(panels) + 1) // 2)
     figure = Figure(figsize=(9, 2.9 * lines), layout="constrained")
     for number, (name, values) in enumerate(panels, start=1):
         axes = figure.add_subplot(lines, min(2, len(panels)), number)
         axes.spines[["top", "right"]].set_visible(False)
-        if values is found.groups:
-            _draw_groups(axes, found)
-        elif values is found.pass_rates:
+        if values is statistics.groups:
+            _draw_groups(axes, statistics)
+        elif values is statistics.pass_rates:
             axes.hist(values, bins=[step / 20 for step in range(22)], color=_BLUE)  # the last bar is 1.0 alone
             axes.set(title="pass rate", ylabel="rows", xlim=(0, 1.05))
         else:
@@ -130,13 +133,13 @@ def _draw_lengths(axes: Any, name: str, values: Sequence[int]) -> None:
     axes.set(title=f"{name}: characters, mean {mean:,.0f}", ylabel="rows", xlabel=f"last bar: {end:,} and more")
 
 
-def _draw_groups(axes: Any, found: Statistics) -> None:
-    top = found.groups.most_common(_MOST_GROUPS)
-    rest = found.groups.total() - sum(count for _, count in top)
-    bars = [*top, *([(f"{len(found.groups) - len(top)} others", rest)] if rest else [])][::-1]
+def _draw_groups(axes: Any, statistics: Statistics) -> None:
+    top = statistics.groups.most_common(_MOST_GROUPS)
+    rest = statistics.groups.total() - sum(count for _, count in top)
+    bars = [*top, *([(f"{len(statistics.groups) - len(top)} others", rest)] if rest else [])][::-1]
     axes.barh(range(len(bars)), [count for _, count in bars], color=_BLUE)
     axes.set_yticks(range(len(bars)), [_label(name) for name, _ in bars], fontsize=8)
-    axes.set(title=f"rows by {_label(found.by)}")
+    axes.set(title=f"rows by {_label(statistics.by)}")
 
 
 def _label(name: str) -> str:

@@ -54,22 +54,22 @@ class Statistics:
 
     def summary(self) -> dict[str, Any]:
         """Return all but the examples as numbers: quantiles of lengths and pass rates, counts of groups."""
-        found: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "rows": self.rows,
             "chars": {name: quantiles(values) for name, values in self.lengths.items() if values},
             f"by_{self.by}": dict(self.groups.most_common(50)),
         }
         if self.pass_rates:
-            found["pass_rate"] = quantiles(self.pass_rates)
-        return found
+            numbers["pass_rate"] = quantiles(self.pass_rates)
+        return numbers
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
     """Return count, mean and quantiles (each a value that occurs) of at least one number."""
     ordered = sorted(values)
     last = len(ordered) - 1
-    found = {name: round(ordered[round(share * last)], 4) for name, share in _QUANTILES.items()}
-    return {"n": len(ordered), "mean": round(sum(ordered) / len(ordered), 4), **found}
+    values_at = {name: round(ordered[round(share * last)], 4) for name, share in _QUANTILES.items()}
+    return {"n": len(ordered), "mean": round(sum(ordered) / len(ordered), 4), **values_at}
 
 
 def _chars(value: Any) -> int | None:

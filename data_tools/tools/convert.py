@@ -1,4 +1,4 @@
-"""Rows in the three schemas that trainers read: prompt and completion, messages, preference.
+"""The `convert` tool: rows in the schemas that trainers read: prompt and completion, messages, preference.
 
 Whatever schema a dump has, `data_tools.rows.columns` has made `problem`, `solution` or `messages` of it before. Here
 they become what TRL takes: `prompt` + `completion` (SFT), `messages` (SFT), `prompt` + `chosen` + `rejected` (DPO),

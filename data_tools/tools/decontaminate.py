@@ -1,4 +1,4 @@
-"""Take problems of a benchmark, and copies of them, out of training data.
+"""The `decontaminate` tool: drop benchmark problems and their copies from training data.
 
 Two tests are Light-R1's (arXiv 2503.10460 §3.1.2), one is open-r1's, as their scripts have them. They miss short
 problems (62% of MATH-500 has under 32 words), a prefix before the problem, other LaTeX and renamed variables; and the
@@ -109,12 +109,12 @@ class Settings:
 
 def check_row(row: Row, *, settings: Settings) -> Row | Dropped:
     """Test one row; see `decontaminate`."""
-    found = load_benchmarks(settings).find(prompt_of(row))
-    if not found:
+    hit = load_benchmarks(settings).find(prompt_of(row))
+    if not hit:
         return row
-    reason = next(test for test in settings.tests if test in found)
-    first = found[reason]
-    match = {**load_benchmarks(settings).names[first.number], "tests": sorted(found)}
+    reason = next(test for test in settings.tests if test in hit)
+    first = hit[reason]
+    match = {**load_benchmarks(settings).names[first.number], "tests": sorted(hit)}
     if first.share is not None:
         match["share"] = round(first.share, 3)
     return Dropped(row, reason, match)
@@ -178,8 +178,8 @@ class Benchmarks:
         self._template = ContainmentIndex(asked("template"), numbers=False, min_windows=TEMPLATE_MIN_WINDOWS)
         self._signatures = {}
         for number, problem in enumerate(asked("signature")):
-            found = signature(problem)
-            for key in (found.key, found.run_key):
+            signed = signature(problem)
+            for key in (signed.key, signed.run_key):
                 self._signatures.setdefault(key, number)
 
     def find(self, prompt: str) -> dict[str, Hit]:
@@ -195,17 +195,17 @@ class Benchmarks:
         return hits
 
     def _find_tokens(self, prompt: str) -> dict[str, Hit]:
-        found = signature(prompt)
+        signed = signature(prompt)
         hits: dict[str, Hit] = {}
         shares: dict[str, tuple[Contained | None, float]] = {
-            "containment": (self._contained.find(found.tokens), self.settings.min_containment),
-            "template": (self._template.find(found.tokens), TEMPLATE_SHARE),
+            "containment": (self._contained.find(signed.tokens), self.settings.min_containment),
+            "template": (self._template.find(signed.tokens), TEMPLATE_SHARE),
         }
         for name, (contained, least) in shares.items():
             if contained is not None and contained.share >= least:
                 hits[name] = Hit(contained.number, contained.share)
         if self._signatures:
-            number = self._signatures.get(found.key, self._signatures.get(found.run_key))
+            number = self._signatures.get(signed.key, self._signatures.get(signed.run_key))
             if number is not None:
                 hits["signature"] = Hit(number)
         return hits

@@ -1,4 +1,4 @@
-"""Near-duplicate problems: candidates by embedding, then a symbolic check that tells copies from siblings.
+"""The `dedup` tool: near-duplicates by embedding, then a symbolic check that tells copies from siblings.
 
 Sentence embeddings put a problem and the same problem with another number at a median cosine of .985, so a threshold
 on them cannot separate the two (`method="cosine"` is that rule, as DeepScaleR uses it). The default joins two rows
@@ -56,11 +56,14 @@ def dedup(
         keep: What decides which copy stays, in this order: `answer` (has one), `source` (see `sources`),
             `solution` (longest). Ties go to the first row.
         sources: Values of the column `source`, the preferred one first.
-        clusters: Write the groups of copies to this file, one per row.
+        clusters: A file for the groups of copies.
         model: A sentence-transformers model by hub name or folder.
 
     Needs:
         problem: The text that is compared.
+
+    Writes:
+        clusters: One group a row: its number, the kept row, all rows, the different answers.
 
     Drops:
         same_text: A copy up to LaTeX, wording of the request, and renamed variables.
@@ -125,11 +128,11 @@ class Links:
 
     def reasons(self) -> dict[int, tuple[str, float | None]]:
         """Return row -> the first reason that joined it to another one, and the cosine."""
-        found: dict[int, tuple[str, float | None]] = {}
+        by_row: dict[int, tuple[str, float | None]] = {}
         for one, other, reason, cosine in self.pairs:
             for row in (other, one):
-                found.setdefault(row, (reason, cosine))
-        return found
+                by_row.setdefault(row, (reason, cosine))
+        return by_row
 
 
 def cosine_links(problems: Sequence[str], threshold: float, model: str = MODEL) -> Links:
@@ -170,15 +173,15 @@ def _firsts(problems: Sequence[str], links: Links) -> dict[str, list[int]]:
     firsts: dict[str, list[int]] = {}
     with_key: dict[str, list[int]] = {}
     for index, problem in enumerate(problems):
-        found = signature(problem)
-        like = {*with_key.get(found.key, ()), *with_key.get(found.run_key, ())}
-        same = next((first for first in sorted(like) if same_problem(signature(problems[first]), found)), None)
+        signed = signature(problem)
+        like = {*with_key.get(signed.key, ()), *with_key.get(signed.run_key, ())}
+        same = next((first for first in sorted(like) if same_problem(signature(problems[first]), signed)), None)
         if same is not None:
             links.pairs.append((same, index, "same_text", None))
             continue
-        for key in {found.key, found.run_key}:
+        for key in {signed.key, signed.run_key}:
             with_key.setdefault(key, []).append(index)
-        firsts.setdefault(found.frame_key, []).append(index)
+        firsts.setdefault(signed.frame_key, []).append(index)
     return firsts
 
 

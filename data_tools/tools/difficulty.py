@@ -1,4 +1,4 @@
-"""Keep the problems whose difficulty for a model lies in a window.
+"""The `difficulty` tool: keep the problems whose pass rate for a model lies in a window.
 
 Filters of papers are presets; a threshold that a paper never published is a required argument. This module
 only counts: sampling is the business of whoever fills the rollout store.
@@ -105,10 +105,10 @@ def difficulty(
         low_score: The score is below min_score.
         high_score: The score is above max_score.
     """
-    given: dict[str, Any] = {"min_pass_rate": min_pass_rate, "max_pass_rate": max_pass_rate, "mixed": mixed}
-    given |= {"min_inclusive": min_inclusive, "max_inclusive": max_inclusive}
-    given |= {"score_column": score_column, "min_score": min_score, "max_score": max_score}
-    options = _with_preset(preset, given)
+    bounds: dict[str, Any] = {"min_pass_rate": min_pass_rate, "max_pass_rate": max_pass_rate, "mixed": mixed}
+    bounds |= {"min_inclusive": min_inclusive, "max_inclusive": max_inclusive}
+    bounds |= {"score_column": score_column, "min_score": min_score, "max_score": max_score}
+    options = _with_preset(preset, bounds)
     compared: dict[str, Any] = {"interval": interval, "confidence": confidence, "min_n": min_n}
     criteria = _criteria(options, stored=rollouts is not None, rate_column=rate_column, **compared)
     counted = rows if rollouts is None else _with_counts(rows, store_counts(rollouts, model=model))
@@ -195,12 +195,12 @@ def check_difficulty(row: Row, *, criteria: Criteria) -> Row | Dropped:
         reason = criteria.window.reason(rate)
         return Dropped(row, reason) if reason else {**row, "pass_rate": rate}
     low, high = wilson_interval(*counts, confidence=criteria.confidence)
-    found = {"n_correct": counts[0], "n": counts[1], "pass_rate": rate}
-    found |= {"pass_rate_low": low, "pass_rate_high": high}
+    counted = {"n_correct": counts[0], "n": counts[1], "pass_rate": rate}
+    counted |= {"pass_rate_low": low, "pass_rate_high": high}
     if counts[1] < criteria.min_n:
-        return Dropped({**row, **found}, "too_few_samples")
+        return Dropped({**row, **counted}, "too_few_samples")
     reason = criteria.window.interval_reason(rate, (low, high), interval=criteria.interval)
-    return Dropped({**row, **found}, reason) if reason else {**row, **found}
+    return Dropped({**row, **counted}, reason) if reason else {**row, **counted}
 
 
 def _rate(row: Row, criteria: Criteria) -> tuple[float | None, tuple[int, int] | None]:
@@ -243,13 +243,13 @@ def _with_counts(rows: Iterable[Row], counts: Mapping[str, tuple[int, int]]) -> 
         yield {**row, "n_correct": n_correct, "n": n}
 
 
-def _with_preset(preset: Preset | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def _with_preset(preset: Preset | None, bounds: Mapping[str, Any]) -> dict[str, Any]:
     """Return a preset's options with the given ones (not None) on top."""
-    given = {name: value for name, value in given.items() if value is not None}
+    bounds = {name: value for name, value in bounds.items() if value is not None}
     missing = _UNPUBLISHED.get(preset or "")
-    if missing and missing not in given:
+    if missing and missing not in bounds:
         raise DataToolsError(
             f"preset {preset} needs {missing}: the paper keeps pass rates below a threshold alpha and never "
             f"prints its value (Light-R1, arXiv 2503.10460 §3.1.3)"
         )
-    return {**(_PRESETS[preset] if preset else {}), **given}
+    return {**(_PRESETS[preset] if preset else {}), **bounds}

@@ -37,9 +37,9 @@ def check_extract(row: Row, *, column: str, overwrite: bool, min_confidence: flo
     if not overwrite and str(row.get("answer") or "").strip():
         return row
     problem = row.get("problem")
-    found = extract_answer(text(row, column), problem if isinstance(problem, str) else None)
-    if found.answer is None:
-        return Dropped(row, "no_answer", found.method)
-    confidence = round(found.confidence, 4)
-    new = {**row, "answer": found.answer, "answer_method": found.method, "answer_confidence": confidence}
-    return Dropped(new, "low_confidence", confidence) if found.confidence < min_confidence else new
+    extraction = extract_answer(text(row, column), problem if isinstance(problem, str) else None)
+    if extraction.answer is None:
+        return Dropped(row, "no_answer", extraction.method)
+    confidence = round(extraction.confidence, 4)
+    new = {**row, "answer": extraction.answer, "answer_method": extraction.method, "answer_confidence": confidence}
+    return Dropped(new, "low_confidence", confidence) if extraction.confidence < min_confidence else new

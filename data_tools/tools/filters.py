@@ -1,4 +1,4 @@
-"""Filters of texts that spoil training: too short or long, stuck in a loop, in another language.
+"""The filter tools: texts too short or long, stuck in a loop, or in another language.
 
 Each looks at one column of one row and calls no model. Loops are what degenerate traces end in (the unanswerable
 questions of MiP-Overthinking push them to 170,000 characters of the same sentences). Languages are told apart by
@@ -65,10 +65,10 @@ def check_length(
         length = len(_tokenizer(tokenizer).encode(value, add_special_tokens=False).ids)
     else:
         length = len(value.split()) if unit == "words" else len(value)
-    found = {**row, "length": length}
+    measured = {**row, "length": length}
     if length < min_length:
-        return Dropped(found, "too_short")
-    return Dropped(found, "too_long") if max_length is not None and length > max_length else found
+        return Dropped(measured, "too_short")
+    return Dropped(measured, "too_long") if max_length is not None and length > max_length else measured
 
 
 @cache
@@ -109,8 +109,8 @@ def filter_repetition(
 def check_repetition(row: Row, *, column: str, ngram: int, max_share: float) -> Row | Dropped:
     """Add the repeated share of a row's text, and drop the row if it loops; see `filter_repetition`."""
     share = repeated_share(text(row, column), ngram=ngram)
-    found = {**row, "repeated_share": round(share, 4)}
-    return Dropped(found, "repetition") if share > max_share else found
+    measured = {**row, "repeated_share": round(share, 4)}
+    return Dropped(measured, "repetition") if share > max_share else measured
 
 
 def filter_language(
@@ -149,11 +149,11 @@ def check_language(
     """Add the language of a row's text, and drop the row if it is none of those kept; see `filter_language`."""
     read = read_language(text(row, column))
     language = read.code
-    found = {**row, "language": language}
+    measured = {**row, "language": language}
     if language not in (*languages, "und"):
-        return Dropped(found, "other_language")
+        return Dropped(measured, "other_language")
     own = ("latin",) if language == "und" else LANGUAGES[language]
     other = sum(share for script, share in read.scripts.items() if script not in own)
     if other > max_other_script:
-        return Dropped(found, "mixed_language", round(other, 4))
-    return Dropped(found, "unsure_language") if language == "und" and unsure == "drop" else found
+        return Dropped(measured, "mixed_language", round(other, 4))
+    return Dropped(measured, "unsure_language") if language == "und" and unsure == "drop" else measured

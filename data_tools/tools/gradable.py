@@ -1,4 +1,4 @@
-r"""Problems whose answer the verifier can grade (the third step of DeepScaleR), the others with the reason.
+r"""The `gradable` tool: drop problems whose answer the verifier cannot grade (third step of DeepScaleR).
 
 A reward is only as good as the gold answer: free text, a proof, a picture nobody sees, a number too large to compare
 or a text outside the verifier's grammar grades right outputs wrong. The answer is read by the verifier's own parser,

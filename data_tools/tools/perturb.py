@@ -1,4 +1,4 @@
-"""Perturbed reasoning traces: what of a long thought does a student need? (arXiv 2502.07374 §4).
+"""The `perturb` tool: perturbed reasoning traces for ablations of content and structure (arXiv 2502.07374 §4).
 
 The content studies keep the structure and damage the content: wrong final answers, random digits, no sentences of
 reflection. The structure studies keep the content and damage the structure: steps deleted, replaced by steps of other
@@ -91,14 +91,14 @@ def check_perturb(row: Row, *, kind: Kind, share: float, column: str, seed: int,
     elif kind == "keywords":
         change = partial(remove_reflection, share=share)
     else:
-        found = _steps_of_row(row, column, steps)
-        if isinstance(found, Dropped):
-            return found
+        parts = _steps_of_row(row, column, steps)
+        if isinstance(parts, Dropped):
+            return parts
         rearrange = delete_steps if kind == "delete" else shuffle_steps
-        chosen, of = count_of(len(found), share), len(found)
+        chosen, of = count_of(len(parts), share), len(parts)
 
         def change(thought: str, rng: random.Random) -> tuple[str, int, int]:
-            return joined(rearrange(found, rng, share=share)), chosen, of
+            return joined(rearrange(parts, rng, share=share)), chosen, of
 
     return _changed(row, column, kind, seed, change)
 
@@ -179,8 +179,8 @@ def _inserted(rows: Iterable[Row], share: float, column: str, seed: int, file: P
     with Spool() as spool:
         for row in rows:
             spool.add(row)
-            found = _steps_of_row(row, column, file)
-            for step in [] if isinstance(found, Dropped) else found:
+            parts = _steps_of_row(row, column, file)
+            for step in [] if isinstance(parts, Dropped) else parts:
                 rank = -int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8], "big")
                 entry = (rank, step, text(row, "problem"))
                 if len(pool) < POOL:
@@ -190,13 +190,13 @@ def _inserted(rows: Iterable[Row], share: float, column: str, seed: int, file: P
         pool.sort()
         several = len({problem for _, _, problem in pool}) > 1
         for row in spool:
-            found = _steps_of_row(row, column, file)
-            if isinstance(found, Dropped):
-                yield found
-            elif count_of(len(found), share) and not several and pool[0][2] == row["problem"]:
+            parts = _steps_of_row(row, column, file)
+            if isinstance(parts, Dropped):
+                yield parts
+            elif count_of(len(parts), share) and not several and pool[0][2] == row["problem"]:
                 yield Dropped(row, "no_other_steps")
             else:
-                yield _changed(row, column, "insert", seed, partial(_with_foreign, found, row["problem"], pool, share))
+                yield _changed(row, column, "insert", seed, partial(_with_foreign, parts, row["problem"], pool, share))
 
 
 def _with_foreign(
@@ -240,13 +240,13 @@ def _steps_of_row(row: Row, column: str, file: Path | None) -> list[str] | Dropp
 @cache
 def _steps_in_file(file: Path) -> dict[str, list[str]]:
     """Steps by the thought that they make up."""
-    found: dict[str, list[str]] = {}
+    by_problem: dict[str, list[str]] = {}
     for row in read_rows(file):
         steps = row.get("steps")
         if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
             raise DataToolsError(f"{place_of(row)}: column `steps`: expected a list of texts")
-        found[_key("".join(steps))] = steps
-    return found
+        by_problem[_key("".join(steps))] = steps
+    return by_problem
 
 
 def _key(thought: str) -> str:
@@ -255,7 +255,7 @@ def _key(thought: str) -> str:
 
 def _with_blanks(steps: list[str], thought: str) -> list[str]:
     """The steps as they stand in the thought, each with the blanks behind it."""
-    found = []
+    kept = []
     at = 0
     for step in steps:
         end = at
@@ -265,6 +265,6 @@ def _with_blanks(steps: list[str], thought: str) -> list[str]:
             end += 1
         while end < len(thought) and thought[end].isspace():
             end += 1
-        found.append(thought[at:end])
+        kept.append(thought[at:end])
         at = end
-    return [step for step in found if step]
+    return [step for step in kept if step]

@@ -1,4 +1,4 @@
-"""Which problems to train on: by the length of the prompt, or so many of each kind.
+"""The `segment` and `balance` tools: select problems by prompt length, or so many of each kind.
 
 `segment` is FastCuRL's split (arXiv 2503.17287 §2.1): problems up to the mean length of the set in characters are
 L1, longer ones L3, all of them L2. Response lengths are left out on purpose, as in the paper: they would bake the
@@ -61,8 +61,8 @@ def segment(
         for row in spool:
             part = "short" if row["chars"] <= limit else "long"
             sizes[part] += 1
-            found = {**row, "segment": part}
-            yield found if keep in ("all", part) else Dropped(found, part)
+            labelled = {**row, "segment": part}
+            yield labelled if keep in ("all", part) else Dropped(labelled, part)
     return {"mean_chars": mean, "threshold": limit, "short": sizes["short"], "long": sizes["long"], "all": count}
 
 
@@ -93,13 +93,13 @@ def _balanced(rows: Iterable[Row], by: str, cap: int, seed: int) -> Selected:
     with Spool() as spool:
         for row in rows:
             try:
-                rank, found = _rank(row, seed), _categories(row, by)
+                rank, each = _rank(row, seed), _categories(row, by)
             except DataToolsError as error:
                 yield malformed(row, error)
                 continue
             spool.add(row)
             ranks.append(rank)
-            categories.append(names.setdefault(found, found))  # one tuple per kind, not per row
+            categories.append(names.setdefault(each, each))  # one tuple per kind, not per row
         room: Counter[Any] = Counter()
         full: dict[int, Any] = {}
         for index in sorted(range(len(ranks)), key=ranks.__getitem__):
@@ -110,7 +110,7 @@ def _balanced(rows: Iterable[Row], by: str, cap: int, seed: int) -> Selected:
                 room.update(categories[index])
         for index, row in enumerate(spool):
             yield Dropped(row, "over_cap", {by: full[index]}) if index in full else row
-    before = Counter(name for found in categories for name in found)
+    before = Counter(name for each in categories for name in each)
     return {"categories": {str(name): {"in": n, "kept": room[name]} for name, n in before.most_common()}}
 
 

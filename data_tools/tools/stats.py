@@ -1,4 +1,4 @@
-"""What a set of rows looks like: lengths, pass rates, sources, examples, gathered while the rows stream by.
+"""The `stats` tool: lengths, pass rates, sources and examples of rows, gathered as they stream by.
 
 Memory is four bytes per row and number, not the rows. The page is drawn by `data_tools.stats.charts`.
 """
@@ -48,21 +48,21 @@ def stats(
 def _watched(
     rows: Iterable[Row], page: Path, texts: list[str], by: str, examples: int, seed: int
 ) -> Generator[Row | Dropped, None, dict[str, Any]]:
-    found = Statistics({column: array("I") for column in texts}, by=by)
+    statistics = Statistics({column: array("I") for column in texts}, by=by)
     chosen: list[tuple[int, int, Row]] = []  # a heap of the rows with the lowest draws, the highest on top
     for row in rows:
         try:
-            found.add(row)
+            statistics.add(row)
         except DataToolsError as error:
             yield malformed(row, error)
             continue
-        entry = (-_draw(row, seed), -found.rows, {name: row[name] for name in _SHOWN if name in row})
+        entry = (-_draw(row, seed), -statistics.rows, {name: row[name] for name in _SHOWN if name in row})
         if examples > 0:
             (heapq.heappush if len(chosen) < examples else heapq.heappushpop)(chosen, entry)
         yield row
-    found.examples = [shown for _, _, shown in sorted(chosen, key=lambda entry: -entry[1])]
-    write_page(page, found)
-    return found.summary()
+    statistics.examples = [shown for _, _, shown in sorted(chosen, key=lambda entry: -entry[1])]
+    write_page(page, statistics)
+    return statistics.summary()
 
 
 def _draw(row: Row, seed: int) -> int:

@@ -1,4 +1,4 @@
-"""The thought of a reasoning trace, told apart from its answer, whatever way the trace marks it.
+"""The `normalize_think` tool: one form for the thought of a trace, whatever way it is marked.
 
 Published traces mark thinking in several ways: full `<think>...</think>` tags (Light-R1, R1); only the
 closing tag, because the chat template opened it (R1, QwQ as served); a first line `think` and a later line

@@ -28,13 +28,12 @@ def verify_rows(
         rows: Rows with both columns.
         prediction: Column of the predictions.
         answer: Column of the gold answers.
-        keep: Outcomes of the rows to keep (right, wrong, unparsable, timeout); all by default.
+        keep: Outcomes of the rows to keep (right, wrong, unparsable); all by default.
 
     Drops:
         right: The prediction is right and `keep` does not list it.
         wrong: The prediction is wrong and `keep` does not list it.
         unparsable: One side could not be read and `keep` does not list it.
-        timeout: There was no verdict in time and `keep` does not list it.
     """
     yield from per_row(check_verify, rows, prediction=prediction, answer=answer, keep=keep)
 
@@ -46,8 +45,8 @@ def check_verify(row: Row, *, prediction: str, answer: str, keep: list[str] | No
         DataToolsError: A column is missing, or is neither a text nor a list of texts.
     """
     golds = _texts(row, answer)
-    given = _texts(row, prediction)
-    verdicts = [verify(text, golds) for text in given]
+    predictions = _texts(row, prediction)
+    verdicts = [verify(text, golds) for text in predictions]
     if isinstance(row[prediction], list):
         return {
             **row,

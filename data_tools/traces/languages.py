@@ -1,4 +1,4 @@
-"""Which language a text is in: by script, and in Latin script by function words.
+"""Detect the language of a text: by script, and in Latin script by function words.
 
 Maths, LaTeX commands, code, links and Greek letters say nothing and are left out, and so are Latin words of one or
 two letters when scripts are compared: formulas are often written without dollar signs. A guess needs evidence:

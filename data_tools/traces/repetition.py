@@ -1,4 +1,4 @@
-"""How much of a text is said twice."""
+"""Share of a text that repeats itself."""
 
 from __future__ import annotations
 

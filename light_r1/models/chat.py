@@ -235,8 +235,8 @@ class ChatFormat:
     def completion_ids(self, solution: str) -> list[int]:
         """Return the ids that follow the generation prompt when the model answers with `solution`."""
         opening, rest = self.solution_text(solution)
-        given = self.force_think and opening
-        return [*self.encode("" if given else opening), *self.encode(rest), self.end_token_id]
+        forced = self.force_think and opening
+        return [*self.encode("" if forced else opening), *self.encode(rest), self.end_token_id]
 
     def response_ids(self, response: str) -> list[int]:
         """Return the ids of a model's response as it stands, faulty thoughts included: the inverse of `response_text`.

@@ -43,8 +43,8 @@ class _Weights:
             self.files.update(dict.fromkeys(handle.keys(), handle))
 
     def entry(self, name: str) -> Entry:
-        found = self.files[name].get_slice(name)
-        return Entry(found.get_dtype(), tuple(found.get_shape()))
+        tensor = self.files[name].get_slice(name)
+        return Entry(tensor.get_dtype(), tuple(tensor.get_shape()))
 
     def tensor(self, name: str) -> torch.Tensor:
         return self.files[name].get_tensor(name)

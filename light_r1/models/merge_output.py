@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from data_tools.rows.files import written_whole
 from light_r1.errors import LightR1Error
 
 INDEX = "model.safetensors.index.json"
@@ -78,7 +79,8 @@ def write_model(
         where.update(dict.fromkeys(names, file))
     if len(shards) > 1:
         index = {"metadata": {"total_size": sum(e.size for e in entries.values())}, "weight_map": where}
-        (out / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        with written_whole(out / INDEX) as temporary:
+            temporary.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _shards(entries: Mapping[str, Entry], shard_bytes: int) -> list[Sequence[str]]:

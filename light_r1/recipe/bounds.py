@@ -1,4 +1,4 @@
-"""Bounds and choices that TRL and transformers find out about only in use, or never.
+"""Bounds and choices of config fields that TRL and transformers check only in use, or never.
 
 Their configs take `max_length: -5`, `adam_beta2: 1.5` or `loss_type: nca_piar` and fail later, or train
 wrongly. Field names, types, defaults and declared choices are not repeated here: `options/table.py` reads them.

@@ -1,4 +1,4 @@
-"""Start a recipe of one's own: a copy of a shipped one, with its data, to edit; or a short file that extends it."""
+"""`light-r1 new`: start a recipe from a shipped one, as a copy with its data or a file that extends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe file becomes a `Recipe`: extends, then defaults, then the stage, then `--set`; deepest wins.
+"""Read a recipe file into a `Recipe`: `extends`, then `defaults`, the stage, `--set`; the deepest wins.
 
 `load_recipe` checks everything that the file alone can tell: keys, types, choices and bounds at every level.
 `light_r1.recipe.check.graph` adds what needs the whole picture: the graph of stages, files, columns, combinations.
@@ -211,8 +211,8 @@ def _source(node: Node, faults: Faults) -> SourceSpec:
     values = check_block(node, options, faults, skip=("options",))
     kinds = [kind for kind in ("path", "hub", "generator", "mix") if kind in node.items]
     if isinstance(node.value, dict) and len(kinds) != 1:
-        found = f"has {' and '.join(kinds)}" if kinds else "has no rows"
-        faults.at(node, found, expected="exactly one of path, hub, generator, mix")
+        fault = f"has {' and '.join(kinds)}" if kinds else "has no rows"
+        faults.at(node, fault, expected="exactly one of path, hub, generator, mix")
     for key in _HUB_KEYS:
         if key in node.items and kinds and "hub" not in kinds:
             faults.at(node.items[key], f"goes with hub, this source is a {kinds[0]}")

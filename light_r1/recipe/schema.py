@@ -120,11 +120,11 @@ def _steps(blocks: dict[str, Any]) -> dict[str, Any]:
 
 def _rewards(blocks: dict[str, Any]) -> dict[str, Any]:
     weight = {"weight": {"type": "number"}}
-    found: list[dict[str, Any]] = [{"enum": list(reward_names())}, {"type": "string", "pattern": ":"}]
+    forms: list[dict[str, Any]] = [{"enum": list(reward_names())}, {"type": "string", "pattern": ":"}]
     for name in reward_names():
         properties = _object(reward_parameters(name), blocks)["properties"]
-        found.append(_exactly({"name": {"const": name}, **weight, **properties}, "name"))
-    return {"type": "array", "items": {"anyOf": [*found, _own("name")]}}
+        forms.append(_exactly({"name": {"const": name}, **weight, **properties}, "name"))
+    return {"type": "array", "items": {"anyOf": [*forms, _own("name")]}}
 
 
 def _exactly(properties: dict[str, Any], required: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Recipe data sources become rows with canonical columns, and their content a hash.
+"""Data sources of a recipe as rows with canonical columns: files, hub data sets, generators, mixtures.
 
 A source is a file (or several), a hub data set, a Python generator, or a mixture of other sources and of the rows that
 earlier stages made. Cleaning is not done here: that is what `data_tools` and `data` stages are for.
@@ -35,8 +35,8 @@ def load_rows(recipe: Recipe, name: str, made_by: Callable[[str], list[Row]]) ->
         return source_rows(recipe, source, name)
     rows = []
     for part in source.mix:
-        found = load_rows(recipe, part.source, made_by) if part.source in recipe.data else made_by(part.source)
-        rows += _thinned(found, part.fraction, f"{recipe.seed}:{name}:{part.source}")
+        part_rows = load_rows(recipe, part.source, made_by) if part.source in recipe.data else made_by(part.source)
+        rows += _thinned(part_rows, part.fraction, f"{recipe.seed}:{name}:{part.source}")
     Random(f"{recipe.seed}:{name}").shuffle(rows)
     return _cut(recipe, source, name, rows)
 

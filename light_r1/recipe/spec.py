@@ -1,4 +1,4 @@
-"""The recipe as values: frozen dataclasses without behaviour, and `Where`, the lines they were written at.
+"""The recipe as frozen dataclasses, and `Where`, the file and line of each key.
 
 The field annotations here are also the key tables of the recipe's blocks: `options/table.py` reads them as it reads
 the configs of TRL. Defaults of `EvaluateSpec` are the evaluation protocol of Light-R1 (arXiv 2503.10460 §2:

@@ -1,4 +1,4 @@
-"""From the YAML of one stage to a `StageSpec`.
+"""Parse one stage of a recipe's YAML into a `StageSpec`.
 
 Which keys a stage may have is read from the source of its class: `args_class` names the config whose fields
 are its `args`, `options_class` the dataclass of its further keys. Stage modules are not imported here, so a

@@ -1,4 +1,4 @@
-"""What a report is made of, and its two forms: Markdown beside its pictures, and one HTML file that holds them."""
+"""Blocks of a report and their two renderings: Markdown beside its images, and one self-contained HTML file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: scores and lengths by stage, learning curves, GRPO's health, the data funnel, pass rates."""
+"""Plots of a run: scores and lengths by stage, learning curves, GRPO metrics, the data funnel, pass rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run folder holds, read for people: stages in order, scores, curves, funnels, samples. Files only."""
+"""Read a run folder into a `RunSummary`: stages in order, scores, training curves, row funnels, samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's report: `report.md`, a self-contained `report.html`, pictures, and a card in every model it made.
+"""Write a run's report: `report.md`, a self-contained `report.html`, plots, and a card in every model folder.
 
 Reads files of the run folder only, so it can be written again at any time, of an unfinished run too.
 """

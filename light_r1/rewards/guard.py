@@ -1,4 +1,4 @@
-"""Rewards that may fail: one that raises or hangs costs the completions it cannot judge, not the run.
+"""Guard a reward function: one that raises or exceeds its deadline costs its completions, not the run.
 
 A batch is first given whole, as rewards may compare its completions. If that raises or takes too long, its completions
 are asked for one at a time, at once, and each that fails again has no reward. Python cannot kill a thread: one that
@@ -81,15 +81,15 @@ class GuardedReward:
         for index, batch in enumerate(batches):
             threading.Thread(target=work, args=(index, batch), daemon=True, name=self.__name__).start()
         late = TimeoutError(f"no reward within {self.deadline_s:g} s")
-        found: list[Sequence[float | None] | Exception] = [late] * len(batches)
+        outcomes: list[Sequence[float | None] | Exception] = [late] * len(batches)
         end = monotonic() + self.deadline_s
         for _ in batches:
             try:
                 index, answer = answers.get(timeout=max(0.0, end - monotonic()))
             except Empty:
-                return found
-            found[index] = answer
-        return found
+                return outcomes
+            outcomes[index] = answer
+        return outcomes
 
     def _answer(self, batch: Mapping[str, Any]) -> Sequence[float | None] | Exception:
         try:

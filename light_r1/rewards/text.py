@@ -1,4 +1,4 @@
-"""Rewards that look at the text or the length of a response, not at its answer.
+"""Reward functions on the format, length, repetition and language of a response, not on its answer.
 
 Formula and source of each are in `docs/rewards.md`. Lengths are in tokens unless a `unit` says otherwise.
 """

@@ -1,4 +1,4 @@
-"""Sample n responses per question, judge them, keep everything: what DPO, difficulty filters and scores read.
+"""Sample n responses per question, judge and store them, for DPO pairs, difficulty filters and evaluation.
 
 Work is cut into fixed groups of questions. A group is sampled whole or not at all and the groups do not depend on
 the number of processes, so a run that was killed, or goes on with other processes, gives the same samples.

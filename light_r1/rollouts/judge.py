@@ -1,4 +1,4 @@
-r"""Verdicts on responses: what of a response is graded, and a pool of processes that grades a batch.
+r"""Grade responses against gold answers in a pool of verifier processes.
 
 The part behind the thought is graded. A pair that takes too long costs its worker process, not the step. Equal pairs
 are graded once, since several rewards of a step ask for the same verdicts. Workers are forked: a killed one is
@@ -68,11 +68,11 @@ class Judge:
         """
         start = time.perf_counter()
         with self._lock:
-            found = self._verdicts(responses, golds)
+            verdicts = self._verdicts(responses, golds)
         self.seconds += time.perf_counter() - start
-        self.asked += len(found)
-        self.reasons.update(verdict.reason for verdict in found if verdict.outcome == "timeout")
-        return found
+        self.asked += len(verdicts)
+        self.reasons.update(verdict.reason for verdict in verdicts if verdict.outcome == "timeout")
+        return verdicts
 
     def _verdicts(self, responses: Sequence[str], golds: Sequence[Gold]) -> list[Verdict]:
         answers = [behind_thought(response, self.think_tokens) for response in responses]
@@ -84,16 +84,16 @@ class Judge:
         }
         fresh: dict[tuple[str, str], Verdict] = {}
         if new:
-            asked, given = zip(*new.values(), strict=True)
-            fresh = dict(zip(new, self._running_pool().verify_batch(asked, given), strict=True))
-        found = [
+            asked_responses, asked_golds = zip(*new.values(), strict=True)
+            fresh = dict(zip(new, self._running_pool().verify_batch(asked_responses, asked_golds), strict=True))
+        graded = [
             _UNCLOSED if answer is None else fresh.get(key) or self._known[key]
             for key, answer in zip(keys, answers, strict=True)
         ]
         if len(self._known) > _REMEMBERED:
             self._known.clear()
         self._known.update({key: verdict for key, verdict in fresh.items() if verdict.outcome != "timeout"})
-        return found
+        return graded
 
     def _running_pool(self) -> VerifierPool:
         if self._pool is None or self._owner != os.getpid():  # a forked process cannot use its parent's pipes

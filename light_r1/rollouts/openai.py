@@ -94,19 +94,19 @@ class OpenAISampler:
         with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="sampling") as pool:
             waiting = [pool.submit(self._one, request, params) for request in requests]
             try:
-                found = [future.result() for future in waiting]
+                completions = [future.result() for future in waiting]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        if params.temperature > 0 and _all_alike(found):
+        if params.temperature > 0 and _all_alike(completions):
             log.warning(
                 "%s gives every prompt's %d samples alike at temperature %g: it seems to decode greedily. "
                 "(transformers serve does unless the model's generation_config.json has do_sample: true.)",
                 self.endpoint,
-                max(Counter(one.request.prompt_id for one in found).values()),
+                max(Counter(one.request.prompt_id for one in completions).values()),
                 params.temperature,
             )
-        return found
+        return completions
 
     def _one(self, request: Request, params: SamplingParams) -> Completion:
         answer = self._post(self._body(request, params))

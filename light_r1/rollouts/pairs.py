@@ -118,14 +118,14 @@ def _rejected(row: Row, chat: ChatFormat, options: PairOptions, rng: Random) -> 
         if response.get("correct") is False:
             wrong.setdefault(tuple(_ids(response, chat)), response)
     thought_right = _right_thoughts(row, [list(ids) for ids in wrong], chat)
-    found: list[tuple[RejectedRule, list[int]]] = []
+    candidates: list[tuple[RejectedRule, list[int]]] = []
     for (key, response), thought in zip(wrong.items(), thought_right, strict=True):
         ids = list(key)
         rule = _rule(response, len(ids), thought, options)
         if rule in options.prefer and (rule != "truncated" or options.include_truncated):
-            found.append((rule, _stripped(ids, chat) if options.strip_special_tokens else ids))
-    rng.shuffle(found)
-    return sorted(found, key=lambda item: options.prefer.index(item[0]))
+            candidates.append((rule, _stripped(ids, chat) if options.strip_special_tokens else ids))
+    rng.shuffle(candidates)
+    return sorted(candidates, key=lambda item: options.prefer.index(item[0]))
 
 
 def _right_thoughts(row: Row, samples: Sequence[Sequence[int]], chat: ChatFormat) -> list[bool]:

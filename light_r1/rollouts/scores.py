@@ -136,12 +136,12 @@ def consensus(answers: Sequence[str | None], right: Sequence[bool]) -> float:
         answers: Normalised answer of each sample; `None` where none was found, which wins no vote.
         right: Whether each sample is right.
     """
-    found = [(answer, ok) for answer, ok in zip(answers, right, strict=True) if answer is not None]
-    votes = Counter(answer for answer, _ in found)
+    answered = [(answer, ok) for answer, ok in zip(answers, right, strict=True) if answer is not None]
+    votes = Counter(answer for answer, _ in answered)
     if not votes:
         return 0.0
     most = max(votes.values())
-    winning = [ok for answer, ok in found if votes[answer] == most]
+    winning = [ok for answer, ok in answered if votes[answer] == most]
     return sum(winning) / len(winning)
 
 
@@ -188,19 +188,19 @@ def score(questions: Sequence[Question], ks: Sequence[int]) -> dict[str, Any]:
         raise ValueError(f"every question needs the same number of samples, found {sorted(counts)}")
     n = counts.pop()
     average = mean_and_se([question.pass_rate for question in questions])
-    found: dict[str, Any] = {"questions": len(questions), "samples": n, f"avg@{n}": average.mean, "se": average.se}
+    scores: dict[str, Any] = {"questions": len(questions), "samples": n, f"avg@{n}": average.mean, "se": average.se}
 
     def add(name: str, values: Sequence[float]) -> None:
         estimate = mean_and_se(values)
-        found[name], found[f"{name}_se"] = estimate.mean, estimate.se
+        scores[name], scores[f"{name}_se"] = estimate.mean, estimate.se
 
     for k in sorted({k for k in ks if k <= n}):
         add(f"pass@{k}", [pass_at_k(n, sum(value is True for value in q.right), k) for q in questions])
     add(f"cons@{n}", [consensus(q.answers, [value is True for value in q.right]) for q in questions])
-    found["truncated"] = _mean([not finished for q in questions for finished in q.finished])
-    found["tokens"] = _mean([tokens for q in questions for tokens in q.tokens])
-    found["unjudged"] = _mean([value is None for q in questions for value in q.right])
-    return found
+    scores["truncated"] = _mean([not finished for q in questions for finished in q.finished])
+    scores["tokens"] = _mean([tokens for q in questions for tokens in q.tokens])
+    scores["unjudged"] = _mean([value is None for q in questions for value in q.right])
+    return scores
 
 
 def _mean(values: Sequence[float]) -> float:

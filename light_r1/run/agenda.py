@@ -1,4 +1,4 @@
-"""What will be done with each stage and why: one answer for a plan and for a run."""
+"""Decide for each stage whether it runs, is skipped, resumes or reruns, and why; plan and run share it."""
 
 from __future__ import annotations
 

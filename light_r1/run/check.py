@@ -1,4 +1,9 @@
-"""The whole recipe, before anything is loaded: read, checked, each stage asked, the first rows of its data."""
+"""Check a whole recipe before anything is loaded: keys, graph, files, each stage's own checks, first rows.
+
+`recipe/read.py` has checked each key by itself; here they are checked against each other. Every fault is reported,
+with the place where it was written. What is legal but worth knowing (a data set on the hub is not read; some
+rows will be dropped) is a note, which the plan prints. Torch is not imported.
+"""
 
 from __future__ import annotations
 

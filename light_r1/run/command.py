@@ -1,4 +1,4 @@
-"""argv that `python -m light_r1.run` and `light-r1` share, and errors as text with exit codes."""
+"""Arguments that `python -m light_r1.run` and `light-r1` share, and errors as text with exit codes."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def guarded(function: Command, args: argparse.Namespace) -> int:
     except OSError as error:
         from light_r1.run.failures import disk_trouble
 
-        told = disk_trouble(error, Path.cwd())
-        if not told:
+        trouble = disk_trouble(error, Path.cwd())
+        if not trouble:
             raise
-        print(told, file=sys.stderr)
+        print(trouble, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

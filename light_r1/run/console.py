@@ -1,4 +1,4 @@
-"""What a run says and where: sentences on the console and in each attempt's log, other libraries' noise in neither.
+"""Console and log output of a run: sentences of ours, without the noise of other libraries.
 
 Torch is not imported; transformers only by `quiet_libraries`, which is for the moment before a stage works.
 """

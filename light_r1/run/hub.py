@@ -1,4 +1,4 @@
-"""Whether what a run takes from the hub can be had: asked before anything heavy is imported, not hours into it.
+"""Check that models and data sets on the hub are reachable before anything heavy is imported.
 
 What is in the local cache is not asked for. The hub's clients retry for a minute and then raise from deep within;
 here each name is tried once, and all that are out of reach are told together, with their places in the recipe.

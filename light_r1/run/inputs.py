@@ -1,4 +1,4 @@
-"""What goes into a stage, as hashes: the half of its fingerprint that its settings do not tell.
+"""Hashes of a stage's inputs: the part of its fingerprint that its settings do not hold.
 
 Earlier stages by their fingerprints, data by its bytes, a model folder by its files, and functions that the recipe
 names by dotted path (rewards, data tools, tokenizers) by their code. Models on the hub are identified by name and

@@ -1,4 +1,4 @@
-"""One process group per stage: the same command that one would type, in a subprocess, stage after stage.
+"""`light-r1 launch`: run each stage in a subprocess of its own, under an accelerate config.
 
 Accelerate keeps its state for the life of a process, so stages that differ in precision or sharding are safest each in
 processes of their own. No stage logic lives here: what runs is `python -m light_r1.run RECIPE --stage NAME`, behind

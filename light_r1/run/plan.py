@@ -1,4 +1,4 @@
-"""What a recipe would run, and what it takes: nothing is loaded, downloaded or written.
+"""Plan a recipe: what would run, with steps, tokens, time, memory and disk; nothing is loaded or written.
 
 What is done already is decided exactly as a run decides it (`light_r1.run_dir.decision`). Numbers with "~" are
 estimated, those with "≤" upper bounds: a completion may be as long as its limit, a filter may drop nothing.

@@ -1,4 +1,4 @@
-"""A plan as text for a terminal."""
+"""Format a plan as text for a terminal."""
 
 from __future__ import annotations
 

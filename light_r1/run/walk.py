@@ -1,4 +1,4 @@
-"""Run a recipe: the only place where stages are walked.
+"""Run a recipe: the only loop over its stages.
 
 `python -m light_r1.run RECIPE`, under `accelerate launch` or `torchrun` too. Every rank walks the same stages; rank 0
 decides and writes, the others obey. Nothing heavy is imported before there is something to do.
@@ -140,10 +140,10 @@ class Run:
             log.info("%s: interrupted; the same command goes on %s", spec.name, _left_at(folder))
             raise
         except Exception as error:
-            if told := explained(
+            if explanation := explained(
                 error, spec.name, folder.attempts, advice=partial(stage.less_memory, spec, self.recipe)
             ):
-                raise told from error
+                raise explanation from error
             raise
         self.ranks.barrier()
         if self.ranks.is_main:

@@ -1,4 +1,4 @@
-"""What is to be done with a stage: run, skip, resume or rerun, and which setting is the reason.
+"""Decide from a stage's folder whether it runs, is skipped, resumes or reruns, and by which setting.
 
 The settings in `stage.json` are the truth about what a stage's folder holds. Deciding reads only and changes
 nothing on disk, so a plan and a run decide alike.

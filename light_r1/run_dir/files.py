@@ -1,15 +1,14 @@
-"""Files that appear whole or not at all: temporary file, fsync, rename, fsync of the folder.
-
-A reader, or a run that starts after a power cut, sees the old content or the new one, never a part.
-"""
+"""Texts and JSON written whole (`data_tools.rows.files.written_whole`), and lines appended."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from data_tools.rows.files import written_whole
 
 
 def write_whole(path: str | Path, text: str) -> None:
@@ -19,22 +18,12 @@ def write_whole(path: str | Path, text: str) -> None:
         path: The file.
         text: Its new content, written as UTF-8.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
-    """Replace a file with a JSON object, indented for people.
+def write_json(path: str | Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Replace a file with a JSON object or array, indented for people.
 
     Raises:
         TypeError: A value is not JSON.
@@ -59,14 +48,3 @@ def append_line(path: str | Path, value: Mapping[str, Any]) -> None:
             if stream.read(1) != b"\n":
                 line = b"\n" + line
         stream.write(line)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut, where the system can (not on Windows)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The identity of a stage, and of the bytes it reads.
+"""Fingerprint of a stage: a hash of the settings and inputs that its result follows from.
 
 A fingerprint is the SHA-256 of canonical JSON, cut to 16 hex digits (64 bits: a run has tens of stages, not
 billions). What has no stable text is refused, never turned into one: a `str()` of an object holds its

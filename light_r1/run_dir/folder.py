@@ -1,4 +1,4 @@
-"""A run's folder: where things lie, and how they are written so that a killed run leaves no lie behind.
+"""Layout of a run folder, and writes that leave it consistent when a run is killed.
 
     runs/<recipe>/
       recipe.yaml  recipe.resolved.json  .lock  report.md  report.html  plots/
@@ -20,9 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from data_tools.rows.files import sync_folder
 from light_r1.errors import RunDirError
 from light_r1.models.checkpoints import folder_bytes
-from light_r1.run_dir.files import append_line, sync_folder, write_json, write_whole
+from light_r1.run_dir.files import append_line, write_json, write_whole
 from light_r1.run_dir.fingerprint import stage_fingerprint
 from light_r1.run_dir.lock import lock
 from light_r1.run_dir.manifest import SCHEMA, Manifest, read_manifest
@@ -185,8 +186,6 @@ class RunDir:
         self.recipe_yaml = self.root / "recipe.yaml"
         self.recipe_json = self.root / "recipe.resolved.json"
         self.report_md = self.root / "report.md"
-        self.report_html = self.root / "report.html"
-        self.plots = self.root / "plots"
         self.hashes = self.root / ".hashes.json"
 
     def stage(self, name: str) -> StageDir:

@@ -1,4 +1,4 @@
-"""One run per run folder: a lock file that names its owner, and that a dead owner leaves behind harmlessly.
+"""Lock file of a run folder: names its owner; the lock of a dead owner is taken over.
 
 The file holds host, process id and the process's start time, so that a process id used again is not taken for
 the owner. On the same host a dead owner is replaced. From another host nobody can tell; the message says what

@@ -156,7 +156,7 @@ def describe_outputs(stage_folder: Path) -> dict[str, OutputFile]:
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the installed packages that shape a result."""
     versions = {"python": platform.python_version()}
-    installed = {(found.metadata["Name"] or "").lower().replace("_", "-") for found in metadata.distributions()}
+    installed = {(package.metadata["Name"] or "").lower().replace("_", "-") for package in metadata.distributions()}
     versions.update({name: metadata.version(name) for name in _PACKAGES if name in installed})
     return versions
 

@@ -1,4 +1,4 @@
-"""What a stage came to, in one line: rows, steps, tokens, and the numbers that tell whether it went well."""
+"""One-line summary of a finished stage; sizes and durations in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage is: a function from artifacts to an artifact that knows what it needs, checks, estimates and advises.
+"""Interface of a stage: what it needs, checks, estimates and advises, and how it runs.
 
 A stage declares its config class and its further keys as names, which validation reads from the source; nothing
 heavy is imported until `run`. `check` and `plan` ask built-in stages only: of a type outside the package they ask the

@@ -1,4 +1,4 @@
-"""Making data (`type: data`): tools of `data_tools` folded in order, and sampling for pass rates in between."""
+"""Data stages (`type: data`): tools of `data_tools` in order, and sampling for pass rates in between."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from light_r1.recipe.check.rows import REWRITES, Sample, check_answers, need
 from light_r1.recipe.cost.estimate import Estimate, Work, add_sampling
 from light_r1.recipe.sources import find_file
 from light_r1.recipe.spec import Recipe, StageSpec
+from light_r1.run_dir.files import write_json
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 from light_r1.stages.rows import stage_rows
 
 SAMPLE = "sample"
-_WRITTEN = ("clusters",)  # options of tools that name a file they write, not one they read
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class DataStage(Stage):
                 continue
             for key, value in _options(step, recipe).items():
                 paths = value if isinstance(value, list) else [value]
-                if key not in _WRITTEN:
+                if not option_table(step["tool"])[key].written:
                     named.update({f"{step['tool']}.{key}.{p.name}": p for p in paths if isinstance(p, Path)})
         return named
 
     def run(self, job: StageJob) -> StageResult:
         """Run the steps: tools on rank 0, sampling on every rank."""
-        from light_r1.stages.policy import write_dropped, write_summary
+        from light_r1.stages.policy import write_dropped
 
         assert job.spec.data is not None
         rows: Sequence[Row] = stage_rows(job, job.spec.data)
@@ -88,7 +88,7 @@ class DataStage(Stage):
             rows = list(read_rows(handed))
         if job.ranks.is_main:
             write_rows(job.dir.output / self.output, rows)
-            write_summary(
+            write_json(
                 job.dir.output / "steps.json",
                 [{"step": c.step, "in": c.rows_in, "kept": c.kept, "dropped": dict(c.dropped)} for c in counts],
             )
@@ -128,12 +128,12 @@ class DataStage(Stage):
     def estimate(self, work: Work) -> Estimate:
         """Estimate sampling; tools take no device."""
         rows = work.rows.count
-        found = Estimate(rows=rows)
+        estimate = Estimate(rows=rows)
         for step in work.stage.options.get("steps", []):
             if step["tool"] == "sample" and rows is not None:
                 tokens = rows.times(step["n"] * step["max_tokens"]).at_most()
-                found = add_sampling(work, replace(found, sampled=tokens), step["max_tokens"])
-        return found
+                estimate = add_sampling(work, replace(estimate, sampled=tokens), step["max_tokens"])
+        return estimate
 
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
         """Name the settings of sampling."""
@@ -152,15 +152,16 @@ def _segments(steps: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _options(step: dict[str, Any], recipe: Recipe, written: Path | None = None) -> dict[str, Any]:
     """Return a tool's options: files it reads looked up as data files are, files it writes put into `written`."""
-    found = {}
+    values = {}
     for key, value in step.items():
         if key != "tool":
-            is_file = "Path" in option_table(step["tool"])[key].kinds and value is not None
-            if is_file and key in _WRITTEN:
-                found[key] = written / Path(value).name if written else value
+            option = option_table(step["tool"])[key]
+            is_file = "Path" in option.kinds and value is not None
+            if is_file and option.written:
+                values[key] = written / Path(value).name if written else value
             else:
-                found[key] = _found(value, recipe) if is_file else value
-    return found
+                values[key] = _found(value, recipe) if is_file else value
+    return values
 
 
 def _found(value: Any, recipe: Recipe) -> Any:

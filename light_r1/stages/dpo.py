@@ -194,9 +194,9 @@ def _round_job(job: StageJob, number: int, before: StageJob) -> StageJob:
 def _round_once(current: StageJob, number: int, job: StageJob) -> StageResult:
     done = current.dir.path / "done.json"
     if done.exists():
-        found = json.loads(done.read_text(encoding="utf-8"))
-        found["rows"] = RowCounts(**found["rows"])
-        return StageResult(**found)
+        content = json.loads(done.read_text(encoding="utf-8"))
+        content["rows"] = RowCounts(**content["rows"])
+        return StageResult(**content)
     result = _round(current, number, start=_start(job) if job.spec.options.get("reference") == "keep" else None)
     if job.ranks.is_main:
         assert result.rows is not None
@@ -225,7 +225,7 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     from data_tools.rows.files import read_rows, write_rows
     from light_r1.models.load import load_model
     from light_r1.rollouts.pairs import describe_pairs
-    from light_r1.stages.policy import Policy, config_for, write_dropped, write_summary
+    from light_r1.stages.policy import Policy, config_for, write_dropped
     from light_r1.stages.rows import as_dataset, stage_rows
     from light_r1.stages.training import train_and_save
     from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
@@ -238,7 +238,7 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     pairs_file = job.dir.output / "pairs.jsonl"
     if job.ranks.is_main:
         write_rows(pairs_file, pairs)
-        write_summary(job.dir.output / "pairs.summary.json", describe_pairs(pairs))
+        write_json(job.dir.output / "pairs.summary.json", describe_pairs(pairs))
     write_dropped(job, (("pair", item) for item in dropped))
     job.ranks.barrier()
     pairs = list(read_rows(pairs_file))
@@ -280,8 +280,8 @@ def _pairs(job: StageJob, policy: Policy, questions: list[Row], number: int) -> 
         key: tuple(value) if isinstance(value, list) else value
         for key, value in job.spec.options.get("pairs", {}).items()
     }
-    made = list(build_pairs(questions, policy.chat, PairOptions(**{"seed": seed, **fields})))
-    return [m for m in made if not isinstance(m, Dropped)], [m for m in made if isinstance(m, Dropped)]
+    built = list(build_pairs(questions, policy.chat, PairOptions(**{"seed": seed, **fields})))
+    return [m for m in built if not isinstance(m, Dropped)], [m for m in built if isinstance(m, Dropped)]
 
 
 def _ready_pair(row: Row, policy: Policy) -> Row:

@@ -11,6 +11,7 @@ from light_r1.errors import DataError
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.cost.estimate import Estimate, Work, add_sampling
 from light_r1.recipe.spec import EvaluateSpec, Recipe, SourceSpec, StageSpec
+from light_r1.run_dir.files import write_json
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 
@@ -51,7 +52,7 @@ class EvaluateStage(Stage):
         from light_r1.recipe.sources import source_rows
         from light_r1.rollouts.collector import Collector
         from light_r1.rollouts.sampler import SamplingParams
-        from light_r1.stages.policy import Policy, write_summary
+        from light_r1.stages.policy import Policy
 
         settings = evaluate_settings(job.recipe, job.spec)
         params = SamplingParams(
@@ -72,13 +73,13 @@ class EvaluateStage(Stage):
             from data_tools.rows.files import write_rows
 
             write_rows(job.dir.output / "samples.jsonl", samples)
-            write_summary(job.dir.output / self.output, scores)
+            write_json(job.dir.output / self.output, scores)
         job.ranks.barrier()
         tokens = sum(sample["n_tokens"] for sample in samples)
         metrics = {
             f"{name}/{key}": float(value)
-            for name, found in scores.items()
-            for key, value in found.items()
+            for name, result in scores.items()
+            for key, value in result.items()
             if isinstance(value, int | float)
         }
         return StageResult(metrics, RowCounts(len(samples), len(samples)), tokens)
@@ -179,8 +180,8 @@ def _samples(
     """Return the samples for people to read; token ids stay in the rollout store."""
     samples = []
     for question, group in zip(questions, records, strict=True):
-        asked = {"benchmark": name, "problem": question["problem"], "answer": question["answer"]}
-        samples += [{**asked, **{k: v for k, v in record.items() if k != "completion_ids"}} for record in group]
+        fields = {"benchmark": name, "problem": question["problem"], "answer": question["answer"]}
+        samples += [{**fields, **{k: v for k, v in record.items() if k != "completion_ids"}} for record in group]
     return samples
 
 
@@ -189,8 +190,8 @@ def _answer(text: str, think_tokens: Sequence[str] = THINK_TAGS) -> str | None:
     from data_tools.answers.verify import candidates
 
     behind = behind_thought(text, think_tokens)
-    found = candidates(behind) if behind is not None else []
-    return squashed(clean(found[0])) if found else None
+    answers = candidates(behind) if behind is not None else []
+    return squashed(clean(answers[0])) if answers else None
 
 
 def _check(name: str, source: SourceSpec, questions: Sequence[dict[str, Any]]) -> None:

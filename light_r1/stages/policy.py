@@ -1,9 +1,8 @@
-"""What the stages that hold a model share: load it, make its config, train, save, sample."""
+"""The model of a stage: loading, trainer config, sampling, saving."""
 
 from __future__ import annotations
 
 import gc
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -160,12 +159,6 @@ def write_dropped(job: StageJob, dropped: Iterable[tuple[str, Dropped]]) -> None
             {"step": step, "reason": item.reason, "match": item.match, "row": item.row} for step, item in dropped
         ]
         write_rows(job.dir.dropped, rows)
-
-
-def write_summary(path: Path, content: Any) -> None:
-    """Write JSON for people to read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def release() -> None:

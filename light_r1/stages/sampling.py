@@ -104,10 +104,10 @@ def sampled(
         _, first, count = requests[0]  # open questions have the same number of samples
         seed = params.seed + first
         rows = [question for question, _, _ in requests]
-        found = collector.collect(rows, count, replace(params, seed=seed), label=f"{label} from {first}")
-        for question, records in zip(rows, found, strict=True):
+        collected = collector.collect(rows, count, replace(params, seed=seed), label=f"{label} from {first}")
+        for question, records in zip(rows, collected, strict=True):
             drawn[prompt_id(question)] += records
-        return [[record["correct"] for record in records] for records in found]
+        return [[record["correct"] for record in records] for records in collected]
 
     sample_until_settled(questions, draw, rule, step=options.round_size)
     return [with_responses(question, drawn[prompt_id(question)]) for question in questions]

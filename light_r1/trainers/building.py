@@ -1,4 +1,4 @@
-"""What the trainers check and set when a user's own script builds them, before anything is trained."""
+"""Checks and defaults that the three trainers share when they are built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,43 @@ Config = TypeVar("Config", bound=TrainingArguments)
 Rows: TypeAlias = Dataset | IterableDataset | str | Path | Iterable[Mapping[str, Any] | Dropped]
 
 
-def tokenizer_of(model: str | PreTrainedModel, chat: ChatFormat | None) -> PreTrainedTokenizerBase:
+def prepared(
+    model: str | PreTrainedModel,
+    args: Config | None,
+    kind: type[Config],
+    tokenizer: PreTrainedTokenizerBase | None,
+    chat: ChatFormat | None,
+) -> tuple[Config, PreTrainedTokenizerBase, ChatFormat]:
+    """Return the config, tokenizer and chat format of a trainer that is about to be built.
+
+    Args:
+        model: Model, or path of one.
+        args: The config; if `None`, a default one whose output folder is named after the model, as TRL has it.
+        kind: The trainer's config class.
+        tokenizer: The tokenizer; that of `chat` or beside the model if `None`.
+        chat: How rows are rendered; as the tokenizer's family says if `None`.
+
+    Raises:
+        StageError: `model` is the path of an adapter, `args` another trainer's, or there is no tokenizer.
+    """
+    _refuse_adapter(model)
+    config = _config_or_default(args, kind, model)
+    if tokenizer is None:
+        tokenizer = _tokenizer_of(model, chat)
+    return config, tokenizer, chat or ChatFormat(tokenizer)
+
+
+def settle(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
+    """Refuse what would spoil the saved model of a trainer that was just built, and let it prompt as it is trained.
+
+    Raises:
+        StageError: Its adapter would untie tied embeddings.
+    """
+    _refuse_untying(model)
+    _answer_as_trained(model, tokenizer, chat)
+
+
+def _tokenizer_of(model: str | PreTrainedModel, chat: ChatFormat | None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a chat format, or that which lies beside a model.
 
     Raises:
@@ -37,7 +73,7 @@ def tokenizer_of(model: str | PreTrainedModel, chat: ChatFormat | None) -> PreTr
     return load_tokenizer(path)
 
 
-def refuse_adapter(model: str | PreTrainedModel) -> None:
+def _refuse_adapter(model: str | PreTrainedModel) -> None:
     """Refuse the path of a LoRA adapter.
 
     Raises:
@@ -51,7 +87,7 @@ def refuse_adapter(model: str | PreTrainedModel) -> None:
         )
 
 
-def config_or_default(args: Config | None, kind: type[Config], model: str | PreTrainedModel) -> Config:
+def _config_or_default(args: Config | None, kind: type[Config], model: str | PreTrainedModel) -> Config:
     """Return the config, or as TRL does a default one whose output folder is named after the model.
 
     Raises:
@@ -92,9 +128,9 @@ def as_rows(rows: Rows, name: str, dropped: list[dict[str, Any]]) -> Dataset:
     if isinstance(rows, str | Path):
         raise DataError(f"{name} dataset: {str(rows)!r} is a path; pass list(data_tools.read_rows(path)).")
     if not isinstance(rows, Dataset):
-        found = list(rows)
-        dropped += [{"row": row.row, "reason": row.reason} for row in found if isinstance(row, Dropped)]
-        rows = Dataset.from_list([dict(row) for row in found if not isinstance(row, Dropped)])
+        items = list(rows)
+        dropped += [{"row": row.row, "reason": row.reason} for row in items if isinstance(row, Dropped)]
+        rows = Dataset.from_list([dict(row) for row in items if not isinstance(row, Dropped)])
     if not len(rows):
         reasons = Counter(item["reason"] for item in dropped)
         raise DataError(f"{name} dataset has no rows{f', all were dropped: {dict(reasons)}' if reasons else ''}.")
@@ -112,7 +148,7 @@ def held_out_rows(
     return as_rows(rows, "eval", dropped)
 
 
-def answer_as_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
+def _answer_as_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
     """Make the saved model prompt and stop as it was trained.
 
     The tokenizer's own chat template would prompt otherwise (another system prompt, no forced tag), and a base model
@@ -128,7 +164,7 @@ def answer_as_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
         config.eos_token_id = [chat.end_token_id, *ends]
 
 
-def refuse_untying(model: torch.nn.Module) -> None:
+def _refuse_untying(model: torch.nn.Module) -> None:
     """Refuse an adapter that trains a copy of one of two tied layers: merging it would leave them apart.
 
     Raises:
@@ -160,8 +196,8 @@ def refuse_torn(resume_from_checkpoint: str | bool | None, output_dir: str) -> N
     """
     if not resume_from_checkpoint:
         return
-    found = get_last_checkpoint(output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
-    if found is None or not Path(found).name.startswith("checkpoint-"):
+    checkpoint = get_last_checkpoint(output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
+    if checkpoint is None or not Path(checkpoint).name.startswith("checkpoint-"):
         return
-    if why := why_torn(Path(found)):
-        raise StageError(f"{found} cannot be resumed from: {why}. (save_only_model=True keeps no optimizer.)")
+    if why := why_torn(Path(checkpoint)):
+        raise StageError(f"{checkpoint} cannot be resumed from: {why}. (save_only_model=True keeps no optimizer.)")

@@ -1,7 +1,4 @@
-"""Loss and token accuracy by difficulty: whether a curriculum's hard end is learned, or only its easy one.
-
-The numbers come from what TRL's forward returns per token anyway; nothing is computed twice.
-"""
+"""Loss, token accuracy and reward by difficulty, from what TRL's forward returns per token anyway."""
 
 from __future__ import annotations
 
@@ -61,12 +58,12 @@ class DifficultyBuckets:
 
     def metrics(self, sums: torch.Tensor) -> dict[str, float]:
         """Return loss and accuracy of each bucket that had tokens."""
-        found = {}
+        values = {}
         for name, (loss, right, tokens) in zip(self.names, sums.tolist(), strict=True):
             if tokens:
-                found[f"difficulty/{name}/loss"] = loss / tokens
-                found[f"difficulty/{name}/accuracy"] = right / tokens
-        return found
+                values[f"difficulty/{name}/loss"] = loss / tokens
+                values[f"difficulty/{name}/accuracy"] = right / tokens
+        return values
 
 
 class CollatorWithDifficulty:
@@ -115,12 +112,12 @@ class DifficultyRewards:
 
     def metrics(self, difficulties: Sequence[float], rewards: Sequence[float | None]) -> dict[str, float]:
         """Return the mean reward of each bucket that has one; a reward of `None` is left out."""
-        found: dict[int, list[float]] = {}
+        values: dict[int, list[float]] = {}
         for difficulty, reward in zip(difficulties, rewards, strict=True):
             if reward is not None:
-                found.setdefault(self._buckets.index(difficulty), []).append(reward)
+                values.setdefault(self._buckets.index(difficulty), []).append(reward)
         names = self._buckets.names
-        return {f"difficulty/{names[at]}/reward": sum(some) / len(some) for at, some in sorted(found.items())}
+        return {f"difficulty/{names[at]}/reward": sum(some) / len(some) for at, some in sorted(values.items())}
 
 
 def difficulty_rewards(dataset: Dataset) -> DifficultyRewards | None:

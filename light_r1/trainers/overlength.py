@@ -1,4 +1,4 @@
-"""Why rows would be lost, told with the lengths that would keep them."""
+"""Report of rows lost to `max_length`, with the lengths that would keep them."""
 
 from __future__ import annotations
 

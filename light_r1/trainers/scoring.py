@@ -16,9 +16,8 @@ kernel for each segment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterf
 from trl.trainer.utils import FusedCausalLMOutput
 
 from light_r1.errors import LightR1Error
-from light_r1.trainers.packing import IGNORED, dense_mask, pack_rows
+from light_r1.trainers.packing import dense_mask, pack_rows
 
 _SHARED = ("sdpa", "flash_attention_2")
 _PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
@@ -235,75 +234,3 @@ def _attend(
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, **options)
     # Aligned to the end: the segment's first token sees the whole prompt. Flash kernels do this without a mask.
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=causal_lower_right(new, seen), **options)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredRow:
-    """Log-probs and entropies of a completion's tokens, `(tokens,)` each; no entropies if the head has none."""
-
-    log_probs: torch.Tensor
-    entropies: torch.Tensor | None
-
-
-def score_completions(
-    model: torch.nn.Module,
-    prompts: Sequence[Sequence[int]],
-    completions: Sequence[Sequence[int]],
-    *,
-    tokens_per_call: int = 16_384,
-) -> list[ScoredRow]:
-    """Score completions of any number of prompts, in calls of similar lengths within a token budget.
-
-    Rows of one prompt stay together, longest groups first, so that memory is known from the first call. Works with
-    gradients too, but a step under DDP or FSDP should use `SharedPrefixModel`: here the number of calls depends on the
-    data, and ranks would differ.
-
-    Args:
-        model: A model with TRL's log-prob head (`trl.trainer.utils.add_fused_lm_head`).
-        prompts: Token ids of each row's prompt, not empty.
-        completions: Token ids of each row's completion.
-        tokens_per_call: Tokens packed into one call of the model; a longer group has a call of its own.
-
-    Returns:
-        One entry for each row, in order.
-    """
-    scorer = SharedPrefixModel(model)
-    device = _causal_lm(model).device
-    scored: dict[int, ScoredRow] = {}
-    for chunk in _chunks(prompts, completions, tokens_per_call):
-        rows = [torch.tensor([*prompts[i], *completions[i]]) for i in chunk]
-        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        columns = torch.arange(input_ids.size(1))
-        ends = torch.tensor([len(row) for row in rows])[:, None]
-        starts = torch.tensor([len(prompts[i]) for i in chunk])[:, None]
-        output = scorer(
-            input_ids=input_ids.to(device),
-            attention_mask=(columns < ends).long().to(device),
-            labels=input_ids.masked_fill((columns < starts) | (columns >= ends), IGNORED).to(device),
-            fused_lm_head=True,
-            use_cache=False,
-        )
-        for place, index in enumerate(chunk):
-            span = slice(len(prompts[index]) - 1, len(prompts[index]) - 1 + len(completions[index]))
-            entropies = None if output.entropy is None else output.entropy[place, span]
-            scored[index] = ScoredRow(output.log_probs[place, span], entropies)
-    return [scored[index] for index in range(len(prompts))]
-
-
-def _chunks(
-    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], budget: int
-) -> Iterator[list[int]]:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        groups.setdefault(tuple(prompt), []).append(index)
-    sizes = {prompt: len(prompt) + sum(len(completions[i]) for i in rows) for prompt, rows in groups.items()}
-    chunk: list[int] = []
-    used = 0
-    for prompt in sorted(groups, key=lambda prompt: -sizes[prompt]):
-        if chunk and used + sizes[prompt] > budget:
-            yield chunk
-            chunk, used = [], 0
-        chunk += groups[prompt]
-        used += sizes[prompt]
-    if chunk:
-        yield chunk

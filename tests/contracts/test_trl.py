@@ -64,7 +64,6 @@ HASHES = {
 }
 
 
-@pytest.mark.skipif(not trl.__version__.startswith("1.16."), reason="hashes are those of TRL 1.16")
 @pytest.mark.parametrize("dotted", HASHES)
 def test_source_of_what_is_overridden(dotted):
     owner, name = dotted.split(".")

@@ -72,7 +72,7 @@ def check_step_files(stage: StageSpec, findings: Findings) -> None:
             continue
         options = option_table(step["tool"])
         for name, value in step.items():
-            if name != "tool" and value is not None and "Path" in options[name].kinds:
+            if name != "tool" and value is not None and "Path" in options[name].kinds and not options[name].written:
                 for path in value if isinstance(value, list) else [value]:
                     if findings.file(path) is None:
                         key = f"{stage.name}.steps.{index}.{name}"

@@ -1,4 +1,4 @@
-"""What the check of a recipe collects: problems by dotted key, notes, and where files of the recipe lie."""
+"""Problems and notes that the check of a recipe collects, by dotted key."""
 
 from __future__ import annotations
 

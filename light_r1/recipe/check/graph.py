@@ -1,9 +1,4 @@
-"""The whole recipe, before anything is loaded: graph of stages, combinations of settings, files, 50 rows of data.
-
-`recipe/read.py` has checked each key by itself; here they are checked against each other. Every fault is reported,
-with the place where it was written. What is legal but worth knowing (a data set on the hub is not read; some
-rows will be dropped) is a note, which the plan prints. Torch is not imported.
-"""
+"""The stage graph of a recipe: the models and rows each stage reads, and whether they are made before it."""
 
 from __future__ import annotations
 

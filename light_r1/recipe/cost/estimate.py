@@ -1,4 +1,4 @@
-"""What one stage of a recipe takes: steps, tokens, device time, memory and disk, by the formulas of `cost`.
+"""Estimates of one stage: steps, tokens, device time, memory and disk, by the formulas of `cost`.
 
 Lengths of sampled completions are not known before they are sampled, so these count as their limits: such numbers are
 upper bounds and marked so.

@@ -1,4 +1,4 @@
-"""What training and sampling take: floating-point operations, memory, seconds. Formulas, each with its source.
+"""FLOPs, memory and seconds of training and sampling: formulas, each with its source.
 
 Estimates for planning, not promises: good to a factor of about two. N is the number of weights, L the layers, h the
 width, s the sequence length. Left out: communication, pipeline bubbles, offloading to the CPU (slower, less memory)

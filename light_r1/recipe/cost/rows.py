@@ -1,4 +1,4 @@
-"""How many rows a stage would read, and how long they are: counted where that is cheap, else estimated or bounded.
+"""Number and mean length of the rows that a stage reads: counted where cheap, else estimated or bounded.
 
 Nothing is downloaded and no large file is read whole: sizes of large files are divided by the bytes of their first
 rows, and sets on the hub count as many rows as the recipe's `rows:` says.
@@ -66,27 +66,31 @@ class RowsOf:
     tokens: Amount | None = None
 
 
-def rows_of(recipe: Recipe, name: str, made: Mapping[str, RowsOf]) -> RowsOf:
-    """Return what is known about the rows of a named source of the recipe, or of an earlier stage: `made` tells."""
-    return source_rows_of(recipe, recipe.data[name], made) if name in recipe.data else made.get(name, RowsOf(None))
+def rows_of(recipe: Recipe, name: str, stage_rows: Mapping[str, RowsOf]) -> RowsOf:
+    """Return what is known about the rows of a named source of the recipe, or of an earlier stage (`stage_rows`)."""
+    return (
+        source_rows_of(recipe, recipe.data[name], stage_rows)
+        if name in recipe.data
+        else stage_rows.get(name, RowsOf(None))
+    )
 
 
-def source_rows_of(recipe: Recipe, source: SourceSpec, made: Mapping[str, RowsOf]) -> RowsOf:
+def source_rows_of(recipe: Recipe, source: SourceSpec, stage_rows: Mapping[str, RowsOf]) -> RowsOf:
     """Return what is known about the rows of one source, after `fraction` and `limit`."""
     if source.mix:
-        found = _mixture(recipe, source, made)
+        known = _mixture(recipe, source, stage_rows)
     else:
         try:
             count, first = _counted(recipe, source)
         except DataToolsError:
             return RowsOf(Amount(source.rows) if source.rows is not None else None)
-        found = RowsOf(Amount(source.rows) if source.rows is not None else count, _mean_tokens(source, first))
-    if found.count is None:
-        return found
-    count = found.count.times(source.fraction)
+        known = RowsOf(Amount(source.rows) if source.rows is not None else count, _mean_tokens(source, first))
+    if known.count is None:
+        return known
+    count = known.count.times(source.fraction)
     if source.limit is not None and source.limit < count.value:
         count = Amount(source.limit)
-    return RowsOf(Amount(round(count.value), count.sign), found.tokens)
+    return RowsOf(Amount(round(count.value), count.sign), known.tokens)
 
 
 def questions_of(recipe: Recipe) -> RowsOf:
@@ -100,11 +104,11 @@ def questions_of(recipe: Recipe) -> RowsOf:
     return RowsOf(total)
 
 
-def _mixture(recipe: Recipe, source: SourceSpec, made: Mapping[str, RowsOf]) -> RowsOf:
+def _mixture(recipe: Recipe, source: SourceSpec, stage_rows: Mapping[str, RowsOf]) -> RowsOf:
     total, tokens = Amount(0), Amount(0)
     all_measured = True
     for part in source.mix:
-        rows = rows_of(recipe, part.source, made)
+        rows = rows_of(recipe, part.source, stage_rows)
         if rows.count is None:
             return RowsOf(Amount(source.rows) if source.rows is not None else None)
         total = total.plus(rows.count.times(part.fraction))

@@ -1,4 +1,4 @@
-"""The shape of a decoder-only transformer: all that cost formulas need of a model, and where a recipe's comes from.
+"""Model shapes (layers, heads, sizes) for the cost formulas: from a config, a table or a stated size.
 
 Read from `size:` of the recipe, the `config` of a model made from nothing, a `config.json` on disk, or the table of
 published configs below; never downloaded. Mixture-of-experts models are not covered: give `size` of the dense

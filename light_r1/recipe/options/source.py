@@ -86,17 +86,17 @@ def project_modules(name: str) -> dict[str, Path]:
     file = module_file(name)
     depth = name.count(".") + (file.name == "__init__.py")
     beside = file.parents[depth]
-    pending, found = {name: file}, dict[str, Path]()
+    pending, modules = {name: file}, dict[str, Path]()
     while pending:
         module, file = pending.popitem()
-        found[module] = file
-        for imported in _imported(read_module(module)) - found.keys():
+        modules[module] = file
+        for imported in _imported(read_module(module)) - modules.keys():
             found_file = source_file(imported)
             if found_file is None:
                 continue  # a module without source
             if imported.partition(".")[0] == top or _is_own(found_file, beside):
                 pending[imported] = found_file
-    return found
+    return modules
 
 
 def _imported(module: Module) -> set[str]:
@@ -189,11 +189,11 @@ def bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.Clas
     """Yield the base classes whose source can be found (not builtins, not C extensions)."""
     for base in node.bases:
         try:
-            base_module, found = resolve(module, base)
+            base_module, base_node = resolve(module, base)
         except SourceError:
             continue
-        if isinstance(found, ast.ClassDef):
-            yield base_module, found
+        if isinstance(base_node, ast.ClassDef):
+            yield base_module, base_node
 
 
 def assigned(body: Sequence[ast.stmt], name: str) -> ast.expr | None:

@@ -97,8 +97,8 @@ def table(dotted: str) -> Table:
         return _signature(module, node, dotted)
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            found = _signature(module, statement, dotted).fields
-            return Table(dotted, {name: replace(option, owner=node.name) for name, option in found.items()})
+            arguments = _signature(module, statement, dotted).fields
+            return Table(dotted, {name: replace(option, owner=node.name) for name, option in arguments.items()})
     return Table(dotted, _class_fields(module, node))
 
 
@@ -132,15 +132,15 @@ def _class_field(module: Module, owner: str, statement: ast.AnnAssign) -> Field 
     value = statement.value
     if not (isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] == "field"):
         return Field(name, kind, REQUIRED if value is None else _value(value), owner=owner)
-    given = {keyword.arg: keyword.value for keyword in value.keywords}
-    if "init" in given and _value(given["init"]) is False:
+    keywords = {keyword.arg: keyword.value for keyword in value.keywords}
+    if "init" in keywords and _value(keywords["init"]) is False:
         return None
     default: Any = REQUIRED
-    if "default" in given:
-        default = _value(given["default"])
-    elif "default_factory" in given:
-        default = {"list": [], "dict": {}, "tuple": ()}.get(ast.unparse(given["default_factory"]), UNKNOWN)
-    metadata = _metadata(given.get("metadata"))
+    if "default" in keywords:
+        default = _value(keywords["default"])
+    elif "default_factory" in keywords:
+        default = {"list": [], "dict": {}, "tuple": ()}.get(ast.unparse(keywords["default_factory"]), UNKNOWN)
+    metadata = _metadata(keywords.get("metadata"))
     choices = metadata.get("choices")
     if isinstance(choices, list | tuple):
         kind = kind.with_choices(tuple(choices))
@@ -228,14 +228,14 @@ def _named_type(module_name: str, node: ast.expr) -> FieldType:
         alias = resolve_assigned(module, node)
         if alias is not None:
             return read_type(alias[0].name, alias[1])
-        module, found = resolve(module, node)
+        module, definition = resolve(module, node)
     except SourceError:
         return ANY
-    if not isinstance(found, ast.ClassDef):
+    if not isinstance(definition, ast.ClassDef):
         return ANY
-    if any("Enum" in ast.unparse(base) for base in found.bases):
-        values = [_value(line.value) for line in found.body if isinstance(line, ast.Assign)]
+    if any("Enum" in ast.unparse(base) for base in definition.bases):
+        values = [_value(line.value) for line in definition.body if isinstance(line, ast.Assign)]
         return literal_type(tuple(value for value in values if value is not UNKNOWN))
-    if _is_dataclass(found):
-        return FieldType(block=f"{module.name}:{found.name}")
+    if _is_dataclass(definition):
+        return FieldType(block=f"{module.name}:{definition.name}")
     return ANY

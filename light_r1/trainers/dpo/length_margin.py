@@ -1,4 +1,4 @@
-"""Whether a reward margin is one of length: the correlation of the two over the pairs seen last.
+"""Correlation of reward margin and length difference over the latest pairs.
 
 Rewards are sums over tokens, so a policy can widen the margin between a long and a short response by an equal small
 shift of every token. Such a margin orders pairs by length and not by what they say.

@@ -40,14 +40,11 @@ from light_r1.models.chat import ChatFormat
 from light_r1.models.load import show_tied_heads_bias
 from light_r1.trainers.building import (
     Rows,
-    answer_as_trained,
     as_rows,
-    config_or_default,
     held_out_rows,
-    refuse_adapter,
+    prepared,
     refuse_torn,
-    refuse_untying,
-    tokenizer_of,
+    settle,
 )
 from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
 from light_r1.trainers.dpo.length_margin import LengthWatch
@@ -105,13 +102,9 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         ref_model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_adapter(model)
-        args = config_or_default(args, SemiOnPolicyDPOConfig, model)
-        if processing_class is None:
-            processing_class = tokenizer_of(model, chat)
-        self.chat = chat or ChatFormat(processing_class)
+        config, processing_class, self.chat = prepared(model, args, SemiOnPolicyDPOConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
-        needs_reference = ref_model is None and not args.precompute_ref_log_probs and "peft_config" not in kwargs
+        needs_reference = ref_model is None and not config.precompute_ref_log_probs and "peft_config" not in kwargs
         if needs_reference and isinstance(model, PreTrainedModel) and not isinstance(model, PeftModel):
             raise StageError(
                 "precompute_ref_log_probs=False with a model in memory: TRL would reload the reference from "
@@ -126,15 +119,14 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         super().__init__(
             model=model,
             ref_model=ref_model,
-            args=args,
+            args=config,
             train_dataset=as_rows(train_dataset, "train", self.dropped),
             eval_dataset=held_out_rows(eval_dataset, self.dropped),
             processing_class=processing_class,
             **kwargs,
         )
         show_tied_heads_bias(self.model)
-        refuse_untying(self.model)
-        answer_as_trained(self.model, processing_class, self.chat)
+        settle(self.model, processing_class, self.chat)
 
     def _prepare_dataset(
         self,

@@ -1,4 +1,4 @@
-"""What a GRPO run does between its steps: move the context on, watch for a collapse, keep the state in checkpoints."""
+"""Callback of staged GRPO: moves the context on, watches for a collapse, keeps both in checkpoints."""
 
 from __future__ import annotations
 

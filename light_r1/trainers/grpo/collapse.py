@@ -1,4 +1,4 @@
-"""Whether a run collapses: reward, entropy or length falling beyond a bound, smoothed, for some steps.
+"""Detect a collapse: reward, entropy or length beyond a bound, smoothed, for some steps.
 
 Says so and names the last step that was well; to stop or to rewind is the trainer's business. No torch.
 """

@@ -1,4 +1,4 @@
-"""How long completions may be, step by step: context stages that end by steps or by what the run shows.
+"""Context schedule of GRPO: completion lengths by stage, each ended by steps or by a metric.
 
 A stage ends after `steps`, or earlier by a trigger: the smoothed share of clipped completions stays high (DeepScaleR
 went from 8k to 16k when it rose from 4.2 % to 6.5 %), or the smoothed reward stops growing. Triggers have hysteresis:

@@ -1,4 +1,4 @@
-"""Which groups a generation batch holds: prompts chosen by pass rate, groups whose rewards differ.
+"""Dynamic sampling: choose the groups of a generation batch by pass rate and by differing rewards.
 
 A group whose rewards are all equal has no gradient and costs as much as any other. DAPO (2503.14476 §3.2) samples
 other prompts until the batch is full of groups that have one. Here that goes in rounds of no more prompts than are

@@ -1,4 +1,4 @@
-"""What TRL's GRPO logs leave out: the share of work that trains, rewards by difficulty, kept tokens by length."""
+"""GRPO metrics that TRL does not log: share of completions with gradient, kept tokens by length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which a run asks its prompts: each once per pass, those outside the pass-rate window left out.
+"""Order of the prompts of a run: each once per pass, those outside the pass-rate window left out.
 
 Everything follows from the seed and from what was taken so far, so every rank that sees the same outcomes takes the
 same prompts, and a resumed run goes on where it was. No torch.

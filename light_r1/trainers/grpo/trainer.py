@@ -39,14 +39,11 @@ from light_r1.rewards.text import Reward
 from light_r1.rollouts.judge import time_outs
 from light_r1.trainers.building import (
     Rows,
-    answer_as_trained,
     as_rows,
-    config_or_default,
     held_out_rows,
-    refuse_adapter,
+    prepared,
     refuse_torn,
-    refuse_untying,
-    tokenizer_of,
+    settle,
 )
 from light_r1.trainers.difficulty import difficulty_rewards
 from light_r1.trainers.grpo.callback import Collapsed, ContextCallback
@@ -105,11 +102,7 @@ class StagedGRPOTrainer(GRPOTrainer):
         chat: ChatFormat | None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_adapter(model)
-        args = config_or_default(args, StagedGRPOConfig, model)
-        if processing_class is None:
-            processing_class = tokenizer_of(model, chat)
-        self.chat = chat or ChatFormat(processing_class)
+        config, processing_class, self.chat = prepared(model, args, StagedGRPOConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
         rows = self._with_prompts(as_rows(train_dataset, "train", self.dropped))
         held_out = held_out_rows(kwargs.pop("eval_dataset", None), self.dropped)
@@ -117,32 +110,31 @@ class StagedGRPOTrainer(GRPOTrainer):
             held_out = {name: self._with_prompts(each) for name, each in held_out.items()}
         elif held_out is not None:
             held_out = self._with_prompts(held_out)
-        if not args.use_vllm and "rollout_func" not in kwargs:
+        if not config.use_vllm and "rollout_func" not in kwargs:
             kwargs["rollout_func"] = sampled_rollout
-        self.context = ContextSchedule(args.context_stages())
-        self.watch = CollapseWatch(CollapseBounds(**(args.collapse or {})))
+        self.context = ContextSchedule(config.context_stages())
+        self.watch = CollapseWatch(CollapseBounds(**(config.collapse or {})))
         self.rewinds = 0
-        self.guards = [GuardedReward(reward, deadline_s=args.reward_deadline_s) for reward in reward_funcs]
-        needs_reference = args.beta != 0 and "peft_config" not in kwargs and not isinstance(model, PeftModel)
-        with reference_on_disk(model, args) if needs_reference else nullcontext():
+        self.guards = [GuardedReward(reward, deadline_s=config.reward_deadline_s) for reward in reward_funcs]
+        needs_reference = config.beta != 0 and "peft_config" not in kwargs and not isinstance(model, PeftModel)
+        with reference_on_disk(model, config) if needs_reference else nullcontext():
             super().__init__(
                 model=model,
                 reward_funcs=list(self.guards),
-                args=args,
+                args=config,
                 train_dataset=rows,
                 eval_dataset=held_out,
                 processing_class=processing_class,
                 **kwargs,
             )
-        refuse_untying(self.model)
-        answer_as_trained(self.model, processing_class, self.chat)
+        settle(self.model, processing_class, self.chat)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         self.queue: PromptQueue | None = None
         self.choice: DynamicSampling | None = None
         self._chosen: ChosenBatch | None = None
-        if args.pass_rate_window is not None or args.dynamic_sampling:
+        if config.pass_rate_window is not None or config.dynamic_sampling:
             self.queue = self._prompt_queue()
-            self.choice = DynamicSampling(self, self.queue, args.dynamic_sampling)
+            self.choice = DynamicSampling(self, self.queue, config.dynamic_sampling)
         self.by_difficulty = difficulty_rewards(self.train_dataset)
         self.add_callback(ContextCallback(self))
 

@@ -1,4 +1,4 @@
-"""Which prompts are worth sampling now: those whose pass rate lies in a window, and others when they are due.
+"""Pass-rate window: prompts worth sampling now, and the others when they are due.
 
 A group whose completions are all right or all wrong teaches nothing and costs as much as any other. The pass rate of a
 prompt is an exponential mean over its groups, started by an offline pass rate where there is one. A prompt outside

@@ -1,4 +1,4 @@
-"""Accuracy on held-out problems while training: samples of the model as it is, judged by the verifier.
+"""Accuracy on held-out problems during training: samples of the current model, graded by the verifier.
 
 The held-out loss of long thoughts falls and rises again without saying which checkpoint answers best. Each process
 samples its share with the model it holds. Left out: models sharded over processes, of which none could sample alone.
@@ -60,10 +60,10 @@ def sampled_accuracy(
         batch_size=batch_size,
     )
     requests = [Request(str(i), k, tuple(chat.prompt_ids(rows[i]["problem"]))) for i in mine for k in range(n)]
-    found = sampler.sample(requests, SamplingParams(max_tokens, TEMPERATURE, TOP_P)) if requests else []
+    completions = sampler.sample(requests, SamplingParams(max_tokens, TEMPERATURE, TOP_P)) if requests else []
     verdicts = shared_judge(chat.think_tokens).verdicts(
-        [chat.response_text(one.completion_ids) for one in found],
-        [rows[int(one.request.prompt_id)]["answer"] for one in found],
+        [chat.response_text(one.completion_ids) for one in completions],
+        [rows[int(one.request.prompt_id)]["answer"] for one in completions],
     )
     right = torch.tensor(float(sum(verdict.correct for verdict in verdicts)), device=accelerator.device)
     return float(accelerator.reduce(right, reduction="sum")) / (n * len(rows))

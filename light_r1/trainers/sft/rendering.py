@@ -1,4 +1,4 @@
-"""Rows of any known form become token ids with labels, whole or not at all.
+"""Render rows of any known form into token ids with labels, whole or not at all.
 
 A row that is too long is lost or loses the beginning of its thought, never its prompt, its answer or its end token.
 A lost row is returned empty with the reason, so that the caller can count it.

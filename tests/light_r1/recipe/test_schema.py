@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 import pytest
 
 from light_r1.recipe.options.steps import STEPS
@@ -22,7 +23,6 @@ def test_the_words_that_a_tool_takes_are_in_the_schema():
 
 @pytest.fixture(scope="module")
 def validator():
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(json.dumps(recipe_schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)

@@ -1,45 +1,16 @@
 import json
-import os
-import signal
-import subprocess
-import sys
 
-from light_r1.run_dir.files import append_line, write_json, write_whole
+from light_r1.run_dir.files import append_line, write_json
+from tests.shared import killed_before_the_rename
 
 
-def test_write_whole_replaces_and_leaves_no_temporary_file(tmp_path):
-    file = tmp_path / "new" / "x.txt"
-    write_whole(file, "one")
-    write_whole(file, "zwei ∑")
-    assert file.read_text(encoding="utf-8") == "zwei ∑"
-    assert [path.name for path in file.parent.iterdir()] == ["x.txt"]
-
-
-def test_killed_writer_leaves_the_old_content(tmp_path):
+def test_a_killed_writer_leaves_the_old_content(tmp_path):
     file = tmp_path / "x.json"
     write_json(file, {"old": 1})
-    # The process dies where the new content is complete but not yet under its name.
-    code = (
-        "import os, signal, sys; from light_r1.run_dir import files as atomic;"
-        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
-        "atomic.write_json(sys.argv[1], {'new': 2})"
+    killed_before_the_rename(
+        file, f"from light_r1.run_dir.files import write_json; write_json({str(file)!r}, {{'new': 2}})"
     )
-    died = subprocess.run([sys.executable, "-c", code, str(file)], check=False)
-    assert died.returncode == -signal.SIGKILL
     assert json.loads(file.read_text()) == {"old": 1}
-
-
-def test_write_whole_removes_its_temporary_file_after_an_error(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError("full")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    try:
-        write_whole(tmp_path / "x", "text")
-    except OSError:
-        assert list(tmp_path.iterdir()) == []
-    else:
-        raise AssertionError("the error was swallowed")
 
 
 def test_append_line_ends_a_line_that_was_cut_off(tmp_path):

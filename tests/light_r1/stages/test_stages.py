@@ -182,6 +182,17 @@ def test_a_data_stage_folds_tools_and_samples_pass_rates(start, tmp_path):
     ]
 
 
+def test_a_file_that_a_step_writes_lies_in_the_output_and_is_no_input(start, tmp_path):
+    steps = [{"tool": "dedup", "clusters": "groups.jsonl"}, {"tool": "decontaminate", "benchmarks": ["bench.jsonl"]}]
+    write_rows(tmp_path / "bench.jsonl", [{"problem": "Prove that there are infinitely many primes."}])
+    job = job_for(tmp_path, start, ROWS + ROWS[:1], options={"steps": steps})
+    stage = load_stage("data")
+    assert stage.files(job.spec, job.recipe) == {"decontaminate.benchmarks.bench.jsonl": tmp_path / "bench.jsonl"}
+    stage.run(job)
+    (group,) = read_rows(job.dir.output / "groups.jsonl")
+    assert len(group["rows"]) == 2
+
+
 def test_evaluate_scores_each_benchmark_and_keeps_the_samples(start, tmp_path):
     job = job_for(tmp_path, start, ROWS, args={"n": 2, "max_tokens": 8})
     spec = replace(job.spec, args={"n": 2, "max_tokens": 8})

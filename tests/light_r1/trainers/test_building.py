@@ -14,7 +14,7 @@ from light_r1 import CurriculumSFTTrainer, SemiOnPolicyDPOTrainer, StagedGRPOTra
 from light_r1.errors import DataError, StageError
 from light_r1.models.chat import ChatFormat
 from light_r1.models.load import load_model, save_model
-from light_r1.trainers.building import config_or_default
+from light_r1.trainers.building import prepared
 from tests.conftest import character_tokenizer, make_model
 from tests.light_r1.trainers.dpo import test_trainer as test_dpo_trainer
 from tests.light_r1.trainers.grpo import test_trainer as test_grpo_trainer
@@ -224,12 +224,13 @@ def test_the_config_may_not_be_anothers(kind, tokenizer, tmp_path):
         trainer(make_model(tokenizer), SFTConfig(str(tmp_path), bf16=False, use_cpu=True), tests.ROWS)
 
 
-def test_a_config_that_is_left_out_writes_to_a_folder_named_after_the_model():
+def test_a_config_that_is_left_out_writes_to_a_folder_named_after_the_model(tokenizer):
     class TinyConfig:
         def __init__(self, output_dir):
             self.output_dir = output_dir
 
-    assert config_or_default(None, TinyConfig, "Qwen/Qwen2.5-7B").output_dir == "Qwen2.5-7B-Tiny"
+    config, _, _ = prepared("Qwen/Qwen2.5-7B", None, TinyConfig, tokenizer, None)
+    assert config.output_dir == "Qwen2.5-7B-Tiny"
 
 
 MESSAGES = [{"role": "user", "content": "0+0?"}]

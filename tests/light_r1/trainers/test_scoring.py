@@ -23,7 +23,7 @@ from transformers import (
 from trl.trainer.utils import add_fused_lm_head
 
 from light_r1.errors import LightR1Error
-from light_r1.trainers.scoring import SharedPrefixModel, score_completions, shares_prefixes
+from light_r1.trainers.scoring import SharedPrefixModel, shares_prefixes
 from tests.conftest import make_model
 
 FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
@@ -196,21 +196,6 @@ def test_models_that_carry_state_along_the_row_are_called_as_they_are():
     assert not shares_prefixes(make("mistral-window", "eager"))
     with pytest.raises(LightR1Error, match="expected a transformers model"):
         shares_prefixes(torch.nn.Linear(1, 1))
-
-
-@pytest.mark.parametrize("budget", [1, 40, 10_000])
-def test_score_completions_keeps_the_order_of_rows(budget):
-    model = make("qwen2")
-    rng = random.Random(5)
-    prompts = [[rng.randrange(97) for _ in range(6)] for _ in range(3)] * 3
-    completions = [[rng.randrange(97) for _ in range(rng.randrange(1, 9))] for _ in prompts]
-    with torch.no_grad():
-        scored = score_completions(model, prompts, completions, tokens_per_call=budget)
-        for prompt, completion, row in zip(prompts, completions, scored, strict=True):
-            every = (model(input_ids=torch.tensor([prompt + completion])).logits[0] / 0.7).log_softmax(-1)
-            expected = every[len(prompt) - 1 : -1].gather(1, torch.tensor(completion)[:, None])[:, 0]
-            torch.testing.assert_close(row.log_probs, expected, atol=1e-5, rtol=0)
-            assert row.entropies.shape == expected.shape
 
 
 def gradients_of_a_rank(rank, world, folder):
