@@ -1,7 +1,8 @@
 """Exceptions of the package: file and line, the fault, what was expected, the nearest valid name.
 
-Every error of the package is a `LightR1Error` and also the standard kind it specialises, so callers can
-catch either. Validation never raises at the first fault: it collects `Problem`s and raises them together.
+Every error of the package is a `LightR1Error` and also the kind it specialises, a standard one or `DataToolsError`, so
+callers can catch either: `except DataToolsError` catches every fault of data. Validation never raises at the first
+fault: it collects `Problem`s and raises them together.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ class LightR1Error(Exception):
 
 
 class DataError(LightR1Error, DataToolsError):
-    """A data file, row or column is not what a stage needs. Who catches `DataToolsError` catches this too."""
+    """A data file, row or column is not what a stage needs."""
+
+
+EXPLAINED = (LightR1Error, DataToolsError)
+"""What is raised with a sentence for the user: the errors of this package and of `data_tools`."""
 
 
 class StageError(LightR1Error, RuntimeError):

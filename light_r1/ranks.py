@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from light_r1.errors import LightR1Error
+from light_r1.errors import EXPLAINED
 
 Value = TypeVar("Value")
 _LOG_INTERVAL_S = 20.0
@@ -45,7 +45,7 @@ class Ranks:
             dist.barrier()
 
     def from_main(self, make: Callable[[], Value]) -> Value:
-        """Return what `make` gives on rank 0, on every rank; where it raises a `LightR1Error` there, all raise it."""
+        """Return what `make` gives on rank 0, on every rank; one of `EXPLAINED` that it raises there, all raise."""
         if self.count == 1:
             return make()
         import torch.distributed as dist
@@ -54,7 +54,7 @@ class Ranks:
         if self.is_main:
             try:
                 box[0] = make()
-            except LightR1Error as error:
+            except EXPLAINED as error:
                 box[1] = error
         dist.broadcast_object_list(box, src=0)
         if box[1] is not None:

@@ -125,7 +125,12 @@ def _run_step(
         count.dropped[dropped.reason] += 1
         on_dropped(step.name, dropped)
 
-    return _kept(iter(step.run(_readable(step, rows, count, drop, on_error))), count, drop)
+    try:
+        results = iter(step.run(_readable(step, rows, count, drop, on_error)))
+    except DataToolsError as error:
+        error.step = step.name
+        raise
+    return _kept(results, count, drop)
 
 
 def _kept(results: Iterator[Row | Dropped], count: StepCount, drop: Callable[[Dropped], None]) -> Iterator[Row]:
@@ -135,6 +140,9 @@ def _kept(results: Iterator[Row | Dropped], count: StepCount, drop: Callable[[Dr
         except StopIteration as end:
             count.summary = dict(end.value or {})
             return
+        except DataToolsError as error:
+            error.step = error.step or count.step  # an earlier step has put its name there already
+            raise
         if isinstance(result, Dropped):
             drop(result)
         else:
@@ -153,7 +161,7 @@ def _readable(
                 text(row, column)
         except DataToolsError as error:
             if on_error == "stop":
-                raise DataToolsError(f"{step.name}: {error}") from error
+                raise
             drop(Dropped(row, "malformed", str(error)))
             continue
         yield row

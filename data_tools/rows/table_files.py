@@ -32,33 +32,45 @@ def read_parquet(path: Path) -> Iterator[tuple[int, Row]]:
     Raises:
         DataToolsError: If the file is not Parquet or is torn.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=_BATCH))
-            yield from enumerate((row for batch in batches for row in batch), start=1)
-    except (pa.ArrowException, OSError) as error:
-        raise DataToolsError(f"{path}: not a readable Parquet file ({error})") from error
+    with _reading(path, "Parquet file"), pq.ParquetFile(path) as file:
+        batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=_BATCH))
+        yield from enumerate((row for batch in batches for row in batch), start=1)
 
 
 def parquet_length(path: Path) -> int:
-    """Return the number of rows that a Parquet file states."""
-    return int(pq.read_metadata(path).num_rows)
+    """Return the number of rows that a Parquet file states.
+
+    Raises:
+        DataToolsError: If the file is not Parquet or is torn.
+    """
+    with _reading(path, "Parquet file"):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """Name the file in what a torn or foreign one makes its reader raise."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise DataToolsError(f"{path}: not a readable {kind} ({error})") from error
 
 
 def dataset_shards(path: Path) -> list[Path]:
     """Return the Arrow files of a dataset saved to disk, in order; empty if the folder is none.
 
     Raises:
-        DataToolsError: If the folder holds several splits; the message names them.
+        DataToolsError: If the folder holds several splits, which the message names, or its state is torn.
     """
-    splits = path / "dataset_dict.json"
+    splits, state = path / "dataset_dict.json", path / "state.json"
     if splits.exists():
-        names = json.loads(splits.read_text(encoding="utf-8"))["splits"]
+        with _reading(splits, "list of splits"):
+            names = json.loads(splits.read_text(encoding="utf-8"))["splits"]
         raise DataToolsError(f"{path}: holds several splits, name one: {', '.join(f'{path}/{n}' for n in names)}")
-    state = path / "state.json"
     if not state.exists():
         return []
-    return [path / file["filename"] for file in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]
+    with _reading(state, "list of shards"):
+        return [path / file["filename"] for file in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]
 
 
 def read_arrow(path: Path) -> Iterator[Row]:
@@ -67,13 +79,14 @@ def read_arrow(path: Path) -> Iterator[Row]:
     Raises:
         DataToolsError: If the file is torn.
     """
-    try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-            for batch in stream:
-                for start in range(0, batch.num_rows, _BATCH):
-                    yield from batch.slice(start, _BATCH).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise DataToolsError(f"{path}: not a readable dataset file ({error})") from error
+    with (
+        _reading(path, "dataset file"),
+        pa.memory_map(str(path)) as source,
+        pa.ipc.open_stream(source) as stream,
+    ):
+        for batch in stream:
+            for start in range(0, batch.num_rows, _BATCH):
+                yield from batch.slice(start, _BATCH).to_pylist()
 
 
 def refuse_foreign_folder(path: Path) -> None:

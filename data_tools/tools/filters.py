@@ -78,7 +78,10 @@ def _tokenizer(path: Path) -> Any:
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise DataToolsError(f"{file}: no such tokenizer file")
-    return Tokenizer.from_file(str(file))
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # it raises nothing more special
+        raise DataToolsError(f"{file}: not a readable tokenizer ({error})") from error
 
 
 def filter_repetition(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from light_r1.errors import LightR1Error, Problem, RecipeError
+from light_r1.errors import EXPLAINED, LightR1Error, Problem, RecipeError
 from light_r1.recipe.check.args import check_args
 from light_r1.recipe.check.blocks import check_chat, check_evaluation, check_sources, check_start, check_step_files
 from light_r1.recipe.check.findings import Findings, failure_text
@@ -145,7 +145,7 @@ def _ask(spec: StageSpec, findings: Findings, hook: Callable[[], None]) -> None:
     """Call a check of a stage type; where the code of a user's own type fails, that is a problem of the recipe."""
     try:
         hook()
-    except LightR1Error as error:
+    except EXPLAINED as error:
         findings.at(f"{spec.name}.type", str(error))
     except Exception as error:
         if ":" not in spec.type:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_tools.errors import DataToolsError
-from light_r1.errors import LightR1Error, Problem, RecipeError, did_you_mean
+from light_r1.errors import EXPLAINED, Problem, RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from light_r1.recipe.spec import Recipe
@@ -116,7 +115,7 @@ def guarded(function: Command, args: argparse.Namespace) -> int:
         if _is_main():
             print(error, file=sys.stderr)
         return 2
-    except (LightR1Error, DataToolsError) as error:
+    except EXPLAINED as error:
         rank = "" if _is_main() else f"[rank {os.environ['RANK']}] "
         print(f"{rank}{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Failures of a running stage as sentences: memory that ran out, a disk that is full or read-only, faulty rows.
+"""What a stage's failure means for the user: faulty data, memory that ran out, a disk that is full or read-only.
 
 The traceback stays in the attempt's log; what the user sees is the stage, the cause and the settings that would help.
 """
@@ -25,16 +25,18 @@ _FULL_TEXTS = ("No space left on device", "StorageFull", "PytorchStreamWriter fa
 def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[], str]) -> LightR1Error | None:
     """Return what a stage's failure means for the user, or None if it is none of those known here.
 
+    A fault of the data keeps its words and gets the names of the stage and of its step.
+
     Args:
         error: What the stage raised.
         stage: The stage's name.
         log: The folder with the attempts' logs.
         advice: Gives the settings that would need less memory, as a sentence.
     """
+    if isinstance(error, DataToolsError):
+        return DataError(f"{stage}{f' ({error.step})' if error.step else ''}: {error}")
     if is_out_of_memory(error):
         return StageError(f"{stage}: memory ran out. {advice()} The traceback is in {log}.")
-    if isinstance(error, DataToolsError) and not isinstance(error, LightR1Error):
-        return DataError(f"{stage}: {error}")
     trouble = disk_trouble(error, log)
     return StageError(f"{stage}: {trouble} The same command goes on from there.") if trouble else None
 

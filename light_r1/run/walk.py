@@ -58,6 +58,7 @@ def run_recipe(
     Raises:
         RecipeError: The recipe has faults.
         RunDirError: Another run holds the folder, or a stage that is not to be run is needed but not done.
+        DataError: A data file, row or column is not what a stage needs.
         StageError: A stage cannot go on.
     """
     if not isinstance(recipe, Recipe):

@@ -19,7 +19,7 @@ def stage_rows(job: StageJob, name: str) -> list[Row]:
     """Return the rows of a source or of an earlier data stage."""
     rows = _made_by(job, name) if name in job.inputs else load_rows(job.recipe, name, partial(_made_by, job))
     if not rows:
-        raise DataError(f"{job.spec.name}: data {name!r} has no rows")
+        raise DataError(f"data {name!r} has no rows")
     return rows
 
 

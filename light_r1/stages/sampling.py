@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data_tools.errors import DataToolsError
 from data_tools.rollouts.adaptive import StopRule, Verdicts, sample_until_settled
-from data_tools.rollouts.pass_rates import Window
 from data_tools.rollouts.store import prompt_id
 from data_tools.rows.row import Row
 from data_tools.tools.difficulty import window_of
@@ -66,20 +64,16 @@ def stop_rule(options: SampleStepOptions, following: Mapping[str, Any] | None) -
         following: The step behind it.
 
     Raises:
-        StageError: With `risk`, if the next step keeps no window of pass rates, or the numbers make no sense.
+        StageError: With `risk`, if the next step keeps no window of pass rates.
+        DataToolsError: If the numbers make no sense.
     """
     if options.risk is None:
         return None
-    bounds = dict(following or {})
-    window: Window | None = None
-    try:
-        if bounds.pop("tool", None) == "difficulty":
-            window = window_of(**bounds)
-        if window is None:
-            raise DataToolsError("the next step must be `difficulty` with bounds and the interval `point`")
-        return StopRule(window, options.n, options.risk)
-    except DataToolsError as error:
-        raise StageError(f"sample.risk: {error}") from error
+    settings = dict(following or {})
+    window = window_of(**settings) if settings.pop("tool", None) == "difficulty" else None
+    if window is None:
+        raise StageError("sample.risk: the next step must be `difficulty` with bounds and the interval `point`")
+    return StopRule(window, options.n, options.risk)
 
 
 def sampled(

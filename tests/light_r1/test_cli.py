@@ -125,3 +125,15 @@ def test_the_installed_command_finds_modules_where_it_is_started(tmp_path):
     command = [str(Path(sys.executable).with_name("light-r1")), "check", "own.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_modules_are_commands():
+    for module, words in (
+        ("light_r1.cli", ["check", "no.yaml"]),
+        ("light_r1.run", ["no.yaml"]),
+        ("data_tools", ["no"]),
+    ):
+        done = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2, module
+        assert done.stderr
+        assert "Traceback" not in done.stderr

@@ -14,11 +14,10 @@ from itertools import islice
 from typing import Any
 
 from data_tools.answers.gradable import why_ungradable
-from data_tools.errors import DataToolsError
 from data_tools.rows.columns import to_canonical
 from data_tools.rows.files import read_rows
 from data_tools.rows.row import Row
-from light_r1.errors import DataError, LightR1Error, did_you_mean
+from light_r1.errors import EXPLAINED, DataError, LightR1Error, did_you_mean
 from light_r1.recipe.check.findings import Findings, failure_text
 from light_r1.recipe.options.source import call_by_name
 from light_r1.recipe.spec import SourceSpec
@@ -97,7 +96,7 @@ def read_sample(source: SourceSpec, key: str, findings: Findings) -> Sample | No
     try:
         for place, row in _first_rows(source, findings):
             rows.append((place, to_canonical(row, source.columns)))
-    except (DataToolsError, LightR1Error, TypeError) as error:
+    except (*EXPLAINED, TypeError) as error:
         findings.at(key, str(error).rstrip(".").replace("--columns ", f"{key}.columns: "))
         if not rows:
             return None

@@ -138,16 +138,21 @@ def find_definition(module_name: str, name: str) -> tuple[Module, Definition]:
     Raises:
         SourceError: If it is not there.
     """
+    for module, local in _followed(module_name, name):
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == local:
+                return module, node
+    raise SourceError(f"{module_name} has no class or function {name}")
+
+
+def _followed(module_name: str, name: str) -> Iterator[tuple[Module, str]]:
+    """Yield the modules that a name goes through, with its name there: `module_name`, then whence each imports it."""
     place: tuple[str, str] | None = (module_name, name)
     seen: set[tuple[str, str]] = set()
     while place is not None and place not in seen:  # modules may import a name from each other
         seen.add(place)
-        module, local = read_module(place[0]), place[1]
-        for node in module.tree.body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == local:
-                return module, node
-        place = _import_map(module.name).get(local)
-    raise SourceError(f"{module_name} has no class or function {name}")
+        yield read_module(place[0]), place[1]
+        place = _import_map(place[0]).get(place[1])
 
 
 def resolve(module: Module, expression: ast.expr) -> tuple[Module, Definition]:
@@ -167,14 +172,9 @@ def resolve_assigned(module: Module, expression: ast.expr) -> tuple[Module, ast.
     Raises:
         SourceError: If a module on the way has no Python source.
     """
-    place: tuple[str, str] | None = _named_by(module, expression)
-    seen = set()
-    while place is not None and place not in seen:
-        seen.add(place)
-        module, name = read_module(place[0]), place[1]
-        if (value := assigned(module.tree.body, name)) is not None:
-            return module, value
-        place = _import_map(module.name).get(name)
+    for place, name in _followed(*_named_by(module, expression)):
+        if (value := assigned(place.tree.body, name)) is not None:
+            return place, value
     return None
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.engine.fold import fold, make_step
+from data_tools.engine.fold import Step, fold, make_step
 from data_tools.errors import DataToolsError
 
 HERE = "tests.data_tools.sample_tools"
@@ -49,6 +49,24 @@ def test_wrong_options_are_found_before_any_row_is_read():
         fold(source(), [(STEPS[0][0], {"max_char": 3})], on_dropped=lambda *_: None)
     with pytest.raises(DataToolsError, match="expected 0 or more"):
         fold(source(), [(STEPS[0][0], {"max_chars": -1})], on_dropped=lambda *_: None)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_error_knows_its_step_however_many_follow(number):
+    def fails(rows):
+        yield next(iter(rows))
+        raise DataToolsError("row 1")
+
+    def passes(rows):
+        yield from rows
+
+    steps = [Step(f"step {n}", fails if n == number else passes) for n in range(3)]
+    with pytest.raises(DataToolsError) as raised:
+        list(fold([{"problem": "a"}], steps, on_dropped=lambda *_: None))
+    assert raised.value.step == f"step {number}"
+    with pytest.raises(DataToolsError) as raised:
+        fold([], [steps[0], (STEPS[0][0], {"max_chars": -1})], on_dropped=lambda *_: None)
+    assert raised.value.step == STEPS[0][0]
 
 
 def test_a_row_without_a_needed_column_stops_or_is_dropped():

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_tools.errors import DataToolsError
-from data_tools.rows.files import read_rows, write_rows
+from data_tools.rows.files import count_rows, read_rows, write_rows
 
 
 def test_a_column_of_late_rows_is_kept(tmp_path):
@@ -46,8 +46,14 @@ def test_files_that_are_no_tables_are_refused(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 but no more")
     with pytest.raises(DataToolsError, match="not a readable Parquet file"):
         list(read_rows(tmp_path / "a.parquet"))
+    with pytest.raises(DataToolsError, match="not a readable Parquet file"):
+        count_rows(tmp_path / "a.parquet")
     write_rows(tmp_path / "set", [{"a": 1}])
     shard = tmp_path / "set" / "data-00000-of-00001.arrow"
     shard.write_bytes(shard.read_bytes()[:20])
     with pytest.raises(DataToolsError, match="not a readable dataset"):
         list(read_rows(tmp_path / "set"))
+    for name, content, kind in (("state", "{", "shards"), ("state", "{}", "shards"), ("dataset_dict", "[", "splits")):
+        (tmp_path / "set" / f"{name}.json").write_text(content)
+        with pytest.raises(DataToolsError, match=rf"{name}\.json: not a readable list of {kind}"):
+            list(read_rows(tmp_path / "set"))

@@ -5,11 +5,20 @@ import json
 import jsonschema
 import pytest
 
+from light_r1.recipe.options.steps import STEPS
 from light_r1.recipe.schema import recipe_schema
 from light_r1.recipe.shipped import shipped_recipes
 from light_r1.recipe.yaml_lines import parse_yaml, read_yaml
 
 RECIPES = sorted(shipped_recipes().glob("*.yaml"))
+
+
+def test_the_words_that_a_tool_takes_are_in_the_schema():
+    steps = recipe_schema()["$defs"]["stage-data"]["properties"]["steps"]["items"]["anyOf"]
+    options = {step["properties"]["tool"].get("const"): step["properties"] for step in steps}
+    assert options["difficulty"]["interval"]["enum"] == ["point", "overlaps", "inside"]
+    assert options["dedup"]["keep"]["items"] == {"enum": ["answer", "source", "solution"]}
+    assert {name for name in options if name} == set(STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,8 @@ def test_shipped_recipes_fit_the_schema(path, validator):
         "stages: [{name: a, type: grpo, rewards: [{name: cosine, maxlen: 1}]}]",
         "stages: [{name: a, type: merge, args: {method: tie}}]",
         "stages: [{name: a, type: data, steps: [{tool: difficulty, max_pass_rat: 1}]}]",
+        "stages: [{name: a, type: data, steps: [{tool: difficulty, interval: pont}]}]",
+        "stages: [{name: a, type: data, steps: [{tool: dedup, keep: [answr]}]}]",
         "defaults: {sft: {args: {max_lenght: 1}}}",
     ],
 )

@@ -63,6 +63,23 @@ def test_rewards_and_steps_keep_their_options(tmp_path):
     assert recipe.stage("d").options["steps"] == [{"tool": "difficulty", "max_pass_rate": 0.5}]
 
 
+def test_every_wrong_word_of_a_step_is_named_with_its_line_and_the_nearest(tmp_path):
+    steps = "\n      - {tool: difficulty, max_pass_rate: 0.6, interval: pont}\n      - {tool: dedup, keep: [answr]}"
+    _, problems = read(tmp_path, f"name: d\n    type: data\n    data: a\n    steps:{steps}", "data: {a: {path: a}}\n")
+    interval, keep = problems
+    assert "r.yaml:8: d.steps.0.interval: is the text 'pont'. Expected one of point, overlaps, inside." in interval
+    assert "Did you mean point?" in interval
+    assert "r.yaml:9: d.steps.1.keep.0: is the text 'answr'. Expected one of answer, source, solution." in keep
+    assert "Did you mean answer?" in keep
+
+
+def test_an_own_tool_with_an_option_that_no_recipe_can_say_is_a_fault(tmp_path):
+    tool = "tests.data_tools.sample_tools:untypable"
+    _, (problem,) = read(tmp_path, f'{{name: d, type: data, data: x, steps: [{{tool: "{tool}", table: {{}}}}]}}')
+    assert "r.yaml:3: d.steps.0.tool" in problem
+    assert "option table: a command line cannot say the type dict[str, int]" in problem
+
+
 @pytest.mark.parametrize(
     ("stage", "says"),
     [

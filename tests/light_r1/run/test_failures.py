@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_tools.errors import DataToolsError
 from light_r1.errors import StageError
 from light_r1.recipe.read import load_recipe
 from light_r1.recipe.spec import Recipe
@@ -96,6 +97,13 @@ def test_a_full_disk_is_recognised_whoever_writes(tmp_path, error):
 def test_what_is_not_known_is_left_as_it_is(recipe, tmp_path):
     assert explained(ValueError("something"), "sft", tmp_path, advice=str) is None
     assert explained(FileNotFoundError(errno.ENOENT, "no"), "sft", tmp_path, advice=str) is None
+
+
+def test_a_fault_of_data_gets_the_names_of_its_stage_and_step(tmp_path):
+    error = DataToolsError("a.jsonl row 3: no column `problem`")
+    assert str(explained(error, "clean", tmp_path, advice=str)) == "clean: a.jsonl row 3: no column `problem`"
+    error.step = "dedup"
+    assert str(explained(error, "clean", tmp_path, advice=str)) == "clean (dedup): a.jsonl row 3: no column `problem`"
 
 
 def test_a_stage_that_runs_out_of_disk_stops_with_the_reason(recipe, tmp_path, monkeypatch):

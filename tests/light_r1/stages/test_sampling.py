@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from data_tools.errors import DataToolsError
 from data_tools.rollouts.pass_rates import Window
 from data_tools.rows.row import Dropped
 from data_tools.tools.difficulty import difficulty
@@ -99,9 +100,15 @@ def test_the_window_is_that_of_the_next_step():
         {**FOLLOWING, "interval": "inside"},
         {**FOLLOWING, "rate_column": "solved"},
         {"tool": "difficulty", "preset": "limr"},
-        {"tool": "difficulty", "preset": "light-r1-stage1"},
     ],
 )
 def test_risk_without_a_window_is_refused(following):
     with pytest.raises(StageError, match=r"sample\.risk"):
         stop_rule(options(), following)
+
+
+def test_faults_of_the_next_step_and_of_the_risk_are_told():
+    with pytest.raises(DataToolsError, match="preset light-r1-stage1 needs max_pass_rate"):
+        stop_rule(options(), {"tool": "difficulty", "preset": "light-r1-stage1"})
+    with pytest.raises(DataToolsError, match=r"0 <= risk < 1, found 16 and 1\.5"):
+        stop_rule(options(risk=1.5), FOLLOWING)
