@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
-from light_r1.errors import EXPLAINED, LightR1Error, Problem, RecipeError
+from light_r1.errors import EXPLAINED, Problem, RecipeError
 from light_r1.recipe.check.args import check_args
 from light_r1.recipe.check.blocks import check_chat, check_evaluation, check_sources, check_start, check_step_files
 from light_r1.recipe.check.findings import Findings, failure_text
@@ -125,7 +125,8 @@ def check_recipe(recipe: Recipe, *, world_size: int | None = None, trust: bool =
         check_stage_model(spec, findings)
         check_step_files(spec, findings)
         if spec.name in types:
-            _ask(spec, findings, partial(types[spec.name].check, spec, findings, world_size=size))
+            with _noted(spec, findings):
+                types[spec.name].check(spec, findings, world_size=size)
     _check_data(findings, types)
     return findings
 
@@ -134,17 +135,16 @@ def _stage_types(findings: Findings, *, trust: bool) -> dict[str, Stage]:
     """Return the type of each stage by its name; one that cannot be had is a problem."""
     types: dict[str, Stage] = {}
     for spec in findings.recipe.stages:
-        try:
+        with _noted(spec, findings):
             types[spec.name] = load_stage(spec.type) if trust else described_stage(spec.type)
-        except LightR1Error as error:
-            findings.at(f"{spec.name}.type", str(error))
     return types
 
 
-def _ask(spec: StageSpec, findings: Findings, hook: Callable[[], None]) -> None:
-    """Call a check of a stage type; where the code of a user's own type fails, that is a problem of the recipe."""
+@contextmanager
+def _noted(spec: StageSpec, findings: Findings) -> Iterator[None]:
+    """Note what a stage type's own code raises; that of a user's type may raise anything."""
     try:
-        hook()
+        yield
     except EXPLAINED as error:
         findings.at(f"{spec.name}.type", str(error))
     except Exception as error:
@@ -165,7 +165,8 @@ def _check_data(findings: Findings, types: Mapping[str, Stage]) -> None:
                 if sample is not None and spec.name in types and not any(step in REWRITES for step in steps):
                     mended = any(step in MENDS for step in steps)
                     sample = replace(sample, mended=mended)
-                    _ask(spec, findings, partial(types[spec.name].check_rows, spec, sample, findings))
+                    with _noted(spec, findings):
+                        types[spec.name].check_rows(spec, sample, findings)
     if recipe.evaluate is not None:
         for name, source in recipe.evaluate.benchmarks.items():
             sample = read_sample(source, f"evaluate.benchmarks.{name}", findings)

@@ -141,6 +141,16 @@ def test_a_type_with_settings_of_its_own_is_not_judged_by_its_base(folder):
     assert broken == ["s.type: own_types:Broken failed in own_types.py:10: ZeroDivisionError: division by zero"]
 
 
+@pytest.mark.parametrize("source", ["1 / 0\n", "", "    def run(self): ...\n    def __init__(self, x): ...\n"])
+def test_a_type_that_cannot_be_loaded_is_a_problem_of_the_recipe(folder, source):
+    lines = "from light_r1.stages.base import Stage\nclass Mine(Stage):\n    makes = 'model'\n"
+    write_types(folder, source + lines if source.startswith("1") else lines + source)
+    problems(folder, '{name: s, type: "own_types:Mine", data: a}')
+    told = [p.what for p in inspect(folder / "r.yaml", trust=True).problems if p.what.startswith("s.type")]
+    assert len(told) == 1
+    assert "own_types:Mine failed in" in told[0]
+
+
 def test_a_plan_imports_no_type_of_ones_own(folder):
     (folder / "a.jsonl").write_text(
         json.dumps({"problem": "1+1?", "answer": "2", "solution": "<think>\n1\n</think>\n\n2"}) + "\n"
