@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from light_r1.errors import LightR1Error
 from light_r1.models.merge_methods import check_options, dare_ties, linear, slerp, ties
-from light_r1.models.merge_output import Entry, write_model
+from light_r1.models.merge_output import INDEX, Entry, write_model
 from light_r1.ranks import Ranks
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,8 @@ def merge_models(
             origin = _Weights(_plain_folder(Path(base), out.parent / f".{out.name}-base", stack), stack)
         names = _checked_names([*opened, *([origin] if origin else [])])
         out.mkdir(parents=True, exist_ok=True)
+        for marker in ("config.json", INDEX):  # a folder without them is no model, whatever weights lie in it
+            (out / marker).unlink(missing_ok=True)
 
         def merged() -> Iterator[tuple[str, torch.Tensor]]:
             for name in names:
@@ -185,6 +187,6 @@ def _checked_names(weights: Sequence[_Weights]) -> list[str]:
 
 
 def _copy_rest(source: Path, out: Path) -> None:
-    for path in sorted(source.iterdir()):
+    for path in sorted(source.iterdir(), key=lambda path: path.name == "config.json"):  # last: it makes a model
         if path.is_file() and not any(path.match(pattern) for pattern in _NOT_COPIED):
             shutil.copy2(path, out / path.name)

@@ -166,17 +166,17 @@ def test_shards_hold_the_bound_and_the_index_names_each_tensor(tmp_path):
         assert torch.equal(load_file(tmp_path / file)[name], torch.ones(entries[name].shape))
 
 
-def test_a_killed_merge_leaves_the_old_index(tmp_path):
-    (tmp_path / INDEX).write_text("old")
+def test_a_merge_killed_over_an_older_one_leaves_no_folder_that_looks_complete(folders, tmp_path):
+    out = merge_models(folders[:2], tmp_path / "out", method="linear", shard_bytes=8_000)
+    models = [str(folder) for folder in folders[1:]]
     code = f"""
-import torch
-from pathlib import Path
-from light_r1.models.merge_output import Entry, write_model
-tensors = {{name: torch.ones(9) for name in "ab"}}
-write_model(Path({str(tmp_path)!r}), dict.fromkeys("ab", Entry("F32", (9,))), tensors.items(), shard_bytes=40)
+from light_r1.models.merge import merge_models
+merge_models({models!r}, {str(out)!r}, method="linear", shard_bytes=8_000)
 """
-    killed_before_the_rename(tmp_path / INDEX, code)
-    assert (tmp_path / INDEX).read_text() == "old"
+    killed_before_the_rename(out / INDEX, code)
+    assert list(out.glob("*.safetensors"))
+    assert not (out / "config.json").exists()
+    assert not (out / INDEX).exists()
 
 
 def test_other_tensors_than_announced_are_told(tmp_path):
