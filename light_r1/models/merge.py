@@ -81,7 +81,7 @@ def merge_models(
         The folder.
 
     Raises:
-        LightR1Error: Something is missing, or names or shapes of the tensors differ.
+        LightR1Error: Something is missing, names or shapes of the tensors differ, or `out` is one of the models.
 
     Example:
         >>> merge_models(["sft", "dpo"], "merged", method="linear", weights=[0.3, 0.7])
@@ -89,6 +89,8 @@ def merge_models(
     check_options(method, len(models), weights, densities, base is not None)
     weights = list(weights) if weights is not None else [1.0] * len(models)
     out = Path(out)
+    if any(out.resolve() == Path(source).resolve() for source in (*models, *([base] if base is not None else []))):
+        raise LightR1Error(f"{out} is one of the models that are merged; write to another folder.")
     with ExitStack() as stack:
         folders = [_plain_folder(Path(m), out.parent / f".{out.name}-{i}", stack) for i, m in enumerate(models)]
         opened = [_Weights(folder, stack) for folder in folders]

@@ -214,6 +214,16 @@ def test_missing_options_are_told(folders, tmp_path, options, message):
         merge_models(folders[:2], tmp_path / "out", **options)
 
 
+@pytest.mark.parametrize("place", ["first", "second", "base"])
+def test_a_merge_into_one_of_its_models_is_refused(folders, tmp_path, place):
+    first, second, base = folders
+    out = {"first": first, "second": second, "base": base}[place]
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(LightR1Error, match="one of the models"):
+        merge_models([first, second], f"{out}/../{out.name}", method="linear", base=base)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_what_is_no_model_is_told(folders, tmp_path):
     with pytest.raises(LightR1Error, match="not a folder"):
         merge_models([folders[0], tmp_path / "nowhere"], tmp_path / "out", method="linear")
