@@ -32,6 +32,7 @@ _PUBLIC = {
     "leave_ranks": "light_r1.ranks",
     "load_model": "light_r1.models.load",
     "load_recipe": "light_r1.recipe.read",
+    "load_reward": "light_r1.rewards",
     "merge_models": "light_r1.models.merge",
     "run_recipe": "light_r1.run.walk",
 }
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from light_r1.models.merge import merge_models
     from light_r1.ranks import leave_ranks
     from light_r1.recipe.read import load_recipe
+    from light_r1.rewards import load_reward
     from light_r1.rewards.verified import accuracy, get_cosine_reward
     from light_r1.rollouts.hf import HFSampler
     from light_r1.rollouts.pairs import build_pairs

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from light_r1.errors import EXPLAINED
+from light_r1.errors import EXPLAINED, StageError
 
 Value = TypeVar("Value")
 _LOG_INTERVAL_S = 20.0
@@ -45,7 +45,7 @@ class Ranks:
             dist.barrier()
 
     def from_main(self, make: Callable[[], Value]) -> Value:
-        """Return what `make` gives on rank 0, on every rank; one of `EXPLAINED` that it raises there, all raise."""
+        """Return what `make` gives on rank 0, on every rank; what it raises there, every rank raises."""
         if self.count == 1:
             return make()
         import torch.distributed as dist
@@ -56,6 +56,10 @@ class Ranks:
                 box[0] = make()
             except EXPLAINED as error:
                 box[1] = error
+            except Exception as error:
+                # It may not travel between processes; the others must not wait for it all the same.
+                dist.broadcast_object_list([None, StageError(f"rank 0: {type(error).__name__}: {error}")], src=0)
+                raise
         dist.broadcast_object_list(box, src=0)
         if box[1] is not None:
             raise box[1]

@@ -33,6 +33,7 @@ NAMES = {
         "leave_ranks",
         "load_model",
         "load_recipe",
+        "load_reward",
         "merge_models",
         "run_recipe",
     },

@@ -62,9 +62,10 @@ def imports(module: str) -> frozenset[str]:
     for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relative to itself, which says no floor"
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in modules() else node.module for name in inner}
+            found |= {name if name in modules() else str(node.module) for name in inner}
     return frozenset(found)
 
 

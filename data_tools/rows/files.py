@@ -145,6 +145,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         _remove(old)
     finally:
         _remove(temporary)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
 
 
 def sync_folder(folder: Path) -> None:

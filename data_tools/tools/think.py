@@ -16,15 +16,20 @@ from data_tools.engine.execution import per_row
 from data_tools.errors import DataToolsError
 from data_tools.rows.columns import text
 from data_tools.rows.row import Dropped, Row
-from data_tools.traces.thoughts import split_at_heading, split_think
+from data_tools.traces.thoughts import THINK_TAGS, split_at_heading, split_think
 
 
 def normalize_think_row(
-    row: Row, *, column: str, on_fault: Literal["drop", "flag"], unmarked: Literal["fault", "heading"]
+    row: Row,
+    *,
+    column: str,
+    on_fault: Literal["drop", "flag"],
+    unmarked: Literal["fault", "heading"],
+    think_tokens: list[str],
 ) -> Row | Dropped:
     """Normalise the trace of one row; see `normalize_think`."""
     trace = text(row, column)
-    parts = split_think(trace)
+    parts = split_think(trace, think_tokens)
     if parts.form == "none" and unmarked == "heading":
         parts = split_at_heading(trace)
     if parts.fault is None:
@@ -40,6 +45,7 @@ def normalize_think(
     column: str = "solution",
     on_fault: Literal["drop", "flag"] = "drop",
     unmarked: Literal["fault", "heading"] = "fault",
+    think_tokens: list[str] | None = None,
 ) -> Iterator[Row | Dropped]:
     """Bring every trace to exactly one <think>...</think> and an answer, or drop it with the reason.
 
@@ -51,6 +57,7 @@ def normalize_think(
         on_fault: `drop` the row, or `flag` it: keep it unchanged with the reason in `think_fault`.
         unmarked: A trace without any mark is a `fault`, or is split at its last `heading` "Final Answer", if it
             has one (LIMO).
+        think_tokens: Opening and closing tag of one's own, read beside the published ones.
 
     Drops:
         no_think: No mark of a thought, or nothing inside it.
@@ -60,4 +67,7 @@ def normalize_think(
     """
     if not column:
         raise DataToolsError("column: expected the name of a column")
-    return per_row(normalize_think_row, rows, column=column, on_fault=on_fault, unmarked=unmarked)
+    tags = list(THINK_TAGS) if think_tokens is None else think_tokens
+    if len(tags) != 2 or not all(tags):
+        raise DataToolsError(f"think_tokens: expected an opening and a closing tag, found {tags}")
+    return per_row(normalize_think_row, rows, column=column, on_fault=on_fault, unmarked=unmarked, think_tokens=tags)

@@ -21,6 +21,7 @@ _S1_ANSWER = re.compile(r"^(?:<\|im_start\|>)?answer[ \t]*\n", re.MULTILINE)
 # LIMO's traces have no mark, but think aloud up to this heading.
 _HEADING = re.compile(r"^[ \t]*(?:#+[ \t]*|\*\*)Final Answer\b.*$", re.MULTILINE | re.IGNORECASE)
 _ANY_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
+_ANY_START = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
 _TOKENS = re.compile(r"<\|(begin|end)_of_(thought|solution)\|>")
 
 
@@ -79,8 +80,13 @@ def behind_thought(text: str, tags: Sequence[str] = THINK_TAGS) -> str | None:
 
 
 def behind_any_tag(text: str) -> str:
-    """What follows the last closing tag of any known name; the whole text where there is none or nothing follows."""
+    """Return what follows the last closing tag of any known name; the whole text where nothing follows or no tag is.
+
+    Of a thought that is opened and never closed nothing follows: the result is empty.
+    """
     ends = deque(_ANY_END.finditer(text) if "</" in text else (), maxlen=1)
+    if not ends and _ANY_START.search(text):
+        return ""
     rest = text[ends[-1].end() :] if ends else ""
     return rest if rest.strip() else text
 

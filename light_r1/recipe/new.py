@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from data_tools.rows.files import written_whole
 from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.recipe.read import load_recipe
 from light_r1.recipe.shipped import find_recipe, shipped_recipes
@@ -35,7 +36,6 @@ def new_recipe(name: str, *, source: str, extend: bool = False) -> list[Path]:
     target = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if target.exists():
         raise LightR1Error(f"{target} exists already")
-    target.parent.mkdir(parents=True, exist_ok=True)
     if extend:
         parent = origin.name if origin.parent == shipped_recipes() else origin.resolve()
         text = (
@@ -44,7 +44,8 @@ def new_recipe(name: str, *, source: str, extend: bool = False) -> list[Path]:
         )
     else:
         text = _NAME.sub(f"name: {target.stem}", origin.read_text(encoding="utf-8"), count=1)
-    target.write_text(text, encoding="utf-8")
+    with written_whole(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return [target, *([] if extend else _copy_data(origin, target.parent))]
 
 

@@ -26,6 +26,7 @@ from light_r1.recipe.yaml_lines import Node, Place
 _TEXT = FieldType(kinds=frozenset({"str"}))
 _STAGE = "light_r1.stages.base:Stage"
 _NONE = Table("recipe:none", {})
+_FROM_CHAT = "think_tokens"  # the recipe's chat gives it to rewards that take it
 _OWNED_BY_RUN = {
     "output_dir": "The run folder decides; set output_dir at the top of the recipe.",
     "resume_from_checkpoint": "A stage that was cut off resumes by itself.",
@@ -80,9 +81,11 @@ def stage_type(name: str) -> StageType:
         raise SourceError(f"{dotted} is no Stage: it {'does not set makes' if built_in else 'derives from none'}")
     args_class, options_class = class_attribute(dotted, "args_class"), class_attribute(dotted, "options_class")
     args = table(args_class) if args_class else _NONE
-    usual_class = class_attribute(built_in, "args_class")
-    if usual_class and not table(usual_class).fields.keys() <= args.fields.keys():
-        built_in = _STAGE  # it takes other settings than its base, which therefore cannot judge them
+    options = table(options_class) if options_class else _NONE
+    for own, usual in ((args, "args_class"), (options, "options_class")):
+        usual_class = class_attribute(built_in, usual)
+        if usual_class and not table(usual_class).fields.keys() <= own.fields.keys():
+            built_in = _STAGE  # it takes other settings than its base, which therefore cannot judge them
     return StageType(
         dotted,
         built_in,
@@ -92,7 +95,7 @@ def stage_type(name: str) -> StageType:
         held_out=class_attribute(dotted, "held_out"),
         trains=class_attribute(dotted, "trains"),
         args=args,
-        options=table(options_class) if options_class else _NONE,
+        options=options,
     )
 
 
@@ -292,12 +295,13 @@ def _reward(node: Node, faults: Faults) -> Any:
         return FAULTY
     if name_node is node:
         for parameter in parameters.fields.values():
-            if parameter.default is REQUIRED:
+            if parameter.default is REQUIRED and parameter.name != _FROM_CHAT:
                 faults.at(node, f"{name} needs {parameter.name}", expected=f"{{name: {name}, {parameter.name}: ...}}")
         return name
     weight = Field("weight", FieldType(kinds=frozenset({"float"})), 1.0)
     open_table = Table(parameters.source, {"weight": weight, **parameters.fields}, parameters.open)
-    return {"name": name, **check_block(node, open_table, faults, skip=("name",), of=parameters.name)}
+    known = (_FROM_CHAT,) if _FROM_CHAT not in node.items else ()
+    return {"name": name, **check_block(node, open_table, faults, skip=("name", *known), of=parameters.name)}
 
 
 _PEFT = {"lora": "peft:LoraConfig", "quantization": "transformers:BitsAndBytesConfig"}

@@ -1,1 +1,1 @@
-"""Files of a run to a report, plots and model cards; reads nothing but the run folder."""
+"""Files of a run to a report, plots and model cards; reads the run folder alone, and computes no score itself."""

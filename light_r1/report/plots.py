@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from data_tools.rows.files import read_rows
+from data_tools.rows.files import read_rows, written_whole
 from light_r1.report.summary import FunnelRow, RunSummary, StageSummary, score_name
 
 _SIZE = (7.0, 3.2)
@@ -115,7 +115,8 @@ def _draw(folder: Path, section: str, title: str, draw: Callable[[Any], None]) -
     axes.set_title(title if section in ("scores", "data") else f"{section}: {title}", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(path)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png")
     pyplot.close(figure)
     return Picture(title, path, section)
 

@@ -1,1 +1,1 @@
-"""A recipe, run: check, decide, walk, plan, launch. Nothing below imports it."""
+"""A recipe, run: check, decide, walk, plan, launch. What a stage does is in `stages`; nothing below imports this."""

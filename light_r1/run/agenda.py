@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from light_r1.errors import LightR1Error, RunDirError
-from light_r1.recipe.options.table import table
+from light_r1.recipe.check.args import Args
 from light_r1.recipe.sources import stages_needed
 from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run.inputs import input_hashes
@@ -84,7 +84,7 @@ class Agenda:
         fingerprints = {name: artifact.fingerprint for name, artifact in inputs.items()}
         hashes = input_hashes(spec, stage, self.recipe, fingerprints, cache=self.dir.hashes)
         settings = stage.resolved(spec, self.recipe, hashes)
-        folder, batch = self.dir.stage(spec.name), self._batch(spec, stage)
+        folder, batch = self.dir.stage(spec.name), self._batch(spec)
         decision = decide(folder, settings, batch=batch)
         artifact = Artifact(folder.output / stage.output, stage.makes, decision.fingerprint)
         self._artifacts[spec.name] = artifact
@@ -106,15 +106,6 @@ class Agenda:
             f"Run it first (--stage {name}), or start from it (--from {name})."
         )
 
-    def _batch(self, spec: StageSpec, stage: Stage) -> Batch | None:
-        if stage.args_class is None or "per_device_train_batch_size" not in (known := _defaults(stage.args_class)):
-            return None
-        args: Mapping[str, int] = {**known, **spec.args}
-        return Batch(self.processes, args["per_device_train_batch_size"], args["gradient_accumulation_steps"])
-
-
-def _defaults(config_class: str) -> dict[str, int]:
-    """Return the defaults of the two fields that make a batch, for config classes that have them."""
-    fields = table(config_class).fields
-    names = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    return {name: int(fields[name].default) for name in names if name in fields}
+    def _batch(self, spec: StageSpec) -> Batch | None:
+        args, names = Args(spec), ("per_device_train_batch_size", "gradient_accumulation_steps")
+        return Batch(self.processes, *(args[name] for name in names)) if all(map(args.has, names)) else None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from light_r1.errors import EXPLAINED, Problem, RecipeError
-from light_r1.recipe.check.args import check_args
+from light_r1.recipe.check.args import UnknownSetting, check_args
 from light_r1.recipe.check.blocks import check_chat, check_evaluation, check_sources, check_start, check_step_files
 from light_r1.recipe.check.findings import Findings, failure_text
 from light_r1.recipe.check.graph import check_graph
@@ -145,6 +145,8 @@ def _noted(spec: StageSpec, findings: Findings) -> Iterator[None]:
     """Note what a stage type's own code raises; that of a user's type may raise anything."""
     try:
         yield
+    except UnknownSetting as error:
+        findings.note(f"{spec.name}: {error}: not checked")
     except EXPLAINED as error:
         findings.at(f"{spec.name}.type", str(error))
     except Exception as error:

@@ -36,7 +36,8 @@ def explained(error: BaseException, stage: str, log: Path, *, advice: Callable[[
     if isinstance(error, DataToolsError):
         return DataError(f"{stage}{f' ({error.step})' if error.step else ''}: {error}")
     if is_out_of_memory(error):
-        return StageError(f"{stage}: memory ran out. {advice()} The traceback is in {log}.")
+        parts = (f"{stage}: memory ran out.", advice(), f"The traceback is in {log}.")
+        return StageError(" ".join(filter(None, parts)))
     trouble = disk_trouble(error, log)
     return StageError(f"{stage}: {trouble} The same command goes on from there.") if trouble else None
 

@@ -1,7 +1,8 @@
 """Plan a recipe: what would run, with steps, tokens, time, memory and disk; nothing is loaded or written.
 
-What is done already is decided exactly as a run decides it (`light_r1.run_dir.decision`). Numbers with "~" are
-estimated, those with "≤" upper bounds: a completion may be as long as its limit, a filter may drop nothing.
+What is done already is decided as a run decides it (`light_r1.run_dir.decision`), but for what a type of one's own
+overrides in `files`, `resolved` or `uses_model`: a plan runs none of its code. Numbers with "~" are estimated, those
+with "≤" upper bounds: a completion may be as long as its limit, a filter may drop nothing.
 """
 
 from __future__ import annotations

@@ -23,9 +23,6 @@ STAGE_TYPES: dict[str, str] = {
     "merge": "light_r1.stages.merge:MergeStage",
     "evaluate": "light_r1.stages.evaluate:EvaluateStage",
 }
-_CLASS_VARIABLES = (
-    "version", "makes", "output", "args_class", "options_class", "reads", "data", "models", "held_out", "trains",
-)  # fmt: skip
 
 
 def load_stage(stage_type: str) -> Stage:
@@ -60,7 +57,8 @@ def described_stage(stage_type: str) -> Stage:
         return load_stage(stage_type)
     module_name, _, class_name = kind.built_in.partition(":")
     base = getattr(import_module(module_name), class_name)
-    own = {name: value for name in _CLASS_VARIABLES if (value := class_attribute(kind.dotted, name)) is not None}
+    variables = import_module("light_r1.stages.base").Stage.__annotations__
+    own = {name: value for name in variables if (value := class_attribute(kind.dotted, name)) is not None}
     return type(kind.dotted.partition(":")[2], (base,), {"run": _not_here, **own})()
 
 

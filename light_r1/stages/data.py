@@ -40,7 +40,7 @@ class DataStage(Stage):
     """Sends the rows of `data` through `steps`.
 
     A step is a tool of `data_tools` with its options, or `sample`, which draws n responses per question from the
-    model of `from`, judges them, and adds `responses`, `n`, `n_correct` and `pass_rate` to each row (`sample_step`).
+    model of `from`, judges them, and adds `responses`, `n`, `n_correct` and `pass_rate` to each row (`sampling.py`).
     """
 
     makes: ClassVar[Kind] = "rows"

@@ -108,14 +108,11 @@ class EvaluateStage(Stage):
 
     def estimate(self, work: Work) -> Estimate:
         """Estimate sampling: n completions a question, each as long as allowed."""
-        block = work.recipe.evaluate or EvaluateSpec()
-        overrides = {name: value for name, value in work.stage.args.items() if value is not None}
-        n, longest = overrides.get("n", block.n), overrides.get("max_tokens", block.max_tokens)
-        questions = work.rows.count
+        settings, questions = evaluate_settings(work.recipe, work.stage), work.rows.count
         if questions is None:
             return Estimate()
-        estimate = Estimate(rows=questions, sampled=questions.times(n * longest).at_most())
-        return add_sampling(work, estimate, longest)
+        estimate = Estimate(rows=questions, sampled=questions.times(settings.n * settings.max_tokens).at_most())
+        return add_sampling(work, estimate, settings.max_tokens)
 
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
         """Name the settings of sampling."""

@@ -14,6 +14,8 @@ def training_advice(spec: StageSpec, *, longest: str) -> str:
         longest: The arg that bounds the length of rows or completions.
     """
     args, ways = Args(spec), []
+    if not (args.has("per_device_train_batch_size") and args.has(longest)):
+        return ""  # a type with settings of its own
     batch, steps = args["per_device_train_batch_size"], args["gradient_accumulation_steps"]
     if batch > 1:
         ways.append(

@@ -1,1 +1,1 @@
-"""Trainers: subclasses of TRL's, for use in recipes and in scripts of your own."""
+"""Trainers: subclasses of TRL's, for recipes and scripts; recipes, run folders and stages are not known here."""

@@ -17,6 +17,13 @@ from light_r1.recipe.spec import StageSpec
 from light_r1.recipe.stage_block import stage_type
 
 
+class UnknownSetting(LightR1Error, KeyError):
+    """What a stage type inherits asks for a setting that its own config class does not have."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Args:
     """The args of a stage with the defaults of its config class behind them."""
 
@@ -28,7 +35,7 @@ class Args:
         if name in self.stage.args:
             return self.stage.args[name]
         if name not in self._fields:
-            raise LightR1Error(f"{self.stage.type} is checked as a stage with the setting {name}, which it has not")
+            raise UnknownSetting(f"{self.stage.type} has no setting {name}, which its base asks for")
         default = self._fields[name].default
         return None if default is REQUIRED or default is UNKNOWN else default
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from data_tools.engine.catalogue import TOOLS, option_table
+from data_tools.engine.catalogue import option_table
 from data_tools.rows.columns import CANONICAL
 from light_r1.errors import did_you_mean
 from light_r1.recipe.check.findings import Findings
@@ -68,7 +68,7 @@ def _check_source(source: SourceSpec, key: str, findings: Findings) -> None:
 def check_step_files(stage: StageSpec, findings: Findings) -> None:
     """Check that the files which data tools are given exist."""
     for index, step in enumerate(stage.options.get("steps", [])):
-        if step["tool"] not in TOOLS:
+        if step["tool"] == "sample":
             continue
         options = option_table(step["tool"])
         for name, value in step.items():

@@ -103,7 +103,7 @@ def _check_data_input(
     if kind.data == "none" and stage.data is not None:
         findings.at(f"{stage.name}.data", f"a {stage.type} stage takes no data")
     if stage.eval_data is not None and not kind.held_out:
-        findings.at(f"{stage.name}.eval_data", "only an sft stage has held-out data")
+        findings.at(f"{stage.name}.eval_data", f"a {stage.type} stage has no held-out data")
     maker = before.get(stage.data or "")
     if maker is not None and stage.enabled and not maker.enabled:
         findings.at(f"{stage.name}.data", f"{maker.name} is not enabled", "a stage that runs")

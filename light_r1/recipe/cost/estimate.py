@@ -1,4 +1,4 @@
-"""Estimates of one stage: steps, tokens, device time, memory and disk, by the formulas of `cost`.
+"""Estimates of one stage: steps, tokens, device time, memory and disk, by the formulas of `formulas.py`.
 
 Lengths of sampled completions are not known before they are sampled, so these count as their limits: such numbers are
 upper bounds and marked so.

@@ -1,1 +1,1 @@
-"""Semi-on-policy DPO over TRL's `DPOTrainer`: config, trainer, and the margin by length."""
+"""Semi-on-policy DPO over TRL's `DPOTrainer`: config, trainer, margin by length; pairs are made in `rollouts`."""

@@ -1,1 +1,1 @@
-"""Curriculum SFT over TRL's `SFTTrainer`: config, trainer, order of rows and rendering."""
+"""Curriculum SFT over TRL's `SFTTrainer`: config, trainer, order of rows, rendering; no data is cleaned here."""

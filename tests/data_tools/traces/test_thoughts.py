@@ -20,7 +20,8 @@ def test_behind_the_last_closing_tag():
 def test_of_unknown_tags_thoughts_are_left_out_unless_nothing_follows(tag):
     assert behind_any_tag(f"1{tag} 2") == " 2"
     assert behind_any_tag(f"1{tag} ") == f"1{tag} "
-    assert behind_any_tag("<think>1") == "<think>1"
+    assert behind_any_tag("<think>1") == ""
+    assert behind_any_tag("1") == "1"
 
 
 def test_a_trace_may_have_tags_of_its_own_or_any_published_form():

@@ -83,7 +83,18 @@ def test_an_empty_subclass_has_every_finding_of_its_base(folder, name):
 def test_a_described_type_has_the_class_variables_of_its_base(folder, name):
     built_in = load_stage(name)
     described = described_stage(f"own_types:My{type(built_in).__name__}")
-    for variable in ("version", "makes", "output", "args_class", "options_class", "reads", "data", "models", "trains"):
+    for variable in (
+        "version",
+        "makes",
+        "output",
+        "args_class",
+        "options_class",
+        "reads",
+        "data",
+        "models",
+        "trains",
+        "held_out",
+    ):
         assert getattr(described, variable) == getattr(built_in, variable)
 
 
@@ -135,7 +146,9 @@ def test_a_type_with_settings_of_its_own_is_not_judged_by_its_base(folder):
     stage = '{name: s, type: "own_types:Mine", data: a, args: {strength: 2}}'
     mine = [problem for problem in problems(folder, stage) if problem.what.startswith("s")]
     assert not mine
-    inspect(folder / "r.yaml", trust=True)  # its inherited checks say that they cannot judge it
+    trusted = inspect(folder / "r.yaml", trust=True)
+    assert not [problem for problem in trusted.problems if problem.what.startswith("s")]
+    assert any("s: own_types:Mine has no setting" in note for note in trusted.notes)
     problems(folder, stage.replace("Mine", "Broken").replace("strength", "max_length"))
     broken = [p.what for p in inspect(folder / "r.yaml", trust=True).problems if "failed in own_types.py:10" in p.what]
     assert broken == ["s.type: own_types:Broken failed in own_types.py:10: ZeroDivisionError: division by zero"]
@@ -149,6 +162,21 @@ def test_a_type_that_cannot_be_loaded_is_a_problem_of_the_recipe(folder, source)
     told = [p.what for p in inspect(folder / "r.yaml", trust=True).problems if p.what.startswith("s.type")]
     assert len(told) == 1
     assert "own_types:Mine failed in" in told[0]
+
+
+def test_a_plan_knows_types_whose_options_are_their_own(folder):
+    write_types(
+        folder,
+        "from dataclasses import dataclass\nfrom light_r1.stages.data import DataStage\n"
+        "@dataclass\nclass Options:\n    column: str = 'problem'\n"
+        "class Mine(DataStage):\n    options_class = 'own_types:Options'\n"
+        "    def files(self, spec, recipe): return {}\n",
+    )
+    (folder / "r.yaml").write_text(
+        "data: {a: {path: a.jsonl}}\nstages:\n  - {name: s, type: 'own_types:Mine', data: a, column: answer}\n"
+    )
+    (folder / "runs" / "r").mkdir(parents=True)
+    assert [stage.action for stage in plan_recipe(load_checked(folder / "r.yaml").recipe).stages] == ["run"]
 
 
 def test_a_plan_imports_no_type_of_ones_own(folder):

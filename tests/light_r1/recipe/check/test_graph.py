@@ -37,7 +37,7 @@ def problems(tmp_path, *stages: str, head: str = HEAD) -> list[str]:
             "d makes rows, no model",
         ),
         ([f"name: x, {SFT}"], "a data source has the same name"),
-        (["name: a, type: grpo, data: x, eval_data: y, rewards: [accuracy]"], "only an sft stage has held-out data"),
+        (["name: a, type: grpo, data: x, eval_data: y, rewards: [accuracy]"], "a grpo stage has no held-out data"),
         (
             [f"name: a, {SFT}", "name: m, type: merge, data: x, from: [a, model], args: {method: linear}"],
             "takes no data",
