@@ -108,7 +108,9 @@ class Run:
                     did_something = True
         finally:
             if self.ranks.is_main and (did_something or not self.dir.report_md.exists()):
-                self._report()
+                from light_r1.report.write import write_report
+
+                write_report(self.dir.root)
         if self.ranks.is_main:
             from light_r1.report.write import table_text
 
@@ -150,7 +152,9 @@ class Run:
             seconds = time.perf_counter() - began
             self._finish(planned, folder, result, started=started, seconds=seconds)
         self.ranks.barrier()
-        _release()
+        from light_r1.stages.policy import release  # which imports torch, as the stage did
+
+        release()
 
     def _finish(
         self, planned: Planned, folder: StageDir, result: StageResult, *, started: str, seconds: float
@@ -186,20 +190,9 @@ class Run:
         outcome = outcome_text(result.metrics, rows=result.rows, tokens=result.tokens, steps=result.steps)
         log.info("%s: done in %s%s", spec.name, duration(seconds), f": {outcome}" if outcome else "")
 
-    def _report(self) -> None:
-        from light_r1.report.write import write_report
-
-        write_report(self.dir.root)
-
 
 def _left_at(folder: StageDir) -> str:
     checkpoint = last_checkpoint(folder.checkpoints)
     if checkpoint is not None:
         return f"from its checkpoint at step {step_of(checkpoint)}"
     return "after the responses that it has sampled" if any(folder.path.glob("rollouts*")) else "from its start"
-
-
-def _release() -> None:
-    from light_r1.stages.policy import release
-
-    release()

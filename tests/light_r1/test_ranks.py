@@ -21,11 +21,15 @@ for error in (StageError("of a stage"), DataToolsError("a.jsonl row 3")):
         ranks.from_main(make)
     except EXPLAINED as raised:
         print(raised)
+try:
+    ranks.from_main(lambda: 1 / 0)
+except (ZeroDivisionError, StageError) as raised:
+    print("of another kind" if ranks.is_main else raised)
 leave_ranks()
 """
 
 
-def test_an_explained_error_of_rank_0_is_raised_on_every_rank():
+def test_an_error_of_rank_0_is_raised_on_every_rank():
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -44,4 +48,5 @@ def test_an_explained_error_of_rank_0_is_raised_on_every_rank():
     finally:
         for process in processes:
             process.kill()
-    assert printed == ["of a stage\na.jsonl row 3\n"] * 2
+    both = "of a stage\na.jsonl row 3\n"
+    assert printed == [f"{both}of another kind\n", f"{both}rank 0: ZeroDivisionError: division by zero\n"]

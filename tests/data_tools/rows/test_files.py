@@ -175,3 +175,21 @@ def test_a_spool_gives_back_all_rows_in_order_as_often_as_asked(in_memory):
         assert list(spool) == rows
         spool.add({"i": 5})
         assert list(spool) == [*rows, {"i": 5}]
+
+
+def test_a_folder_that_cannot_be_replaced_keeps_its_content(tmp_path, monkeypatch):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "a").write_text("old")
+    replace = os.replace
+
+    def failing(source, target):
+        if str(source).endswith(".tmp"):
+            raise OSError("no")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="no"), written_whole(folder) as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_text("new")
+    assert [(path.name, (path / "a").read_text()) for path in tmp_path.iterdir()] == [("rows", "old")]

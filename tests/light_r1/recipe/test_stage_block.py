@@ -114,3 +114,11 @@ def test_faults_of_a_stage_are_named(tmp_path, stage, says):
 def test_faults_of_defaults_are_named(tmp_path, defaults, says):
     _, problems = read(tmp_path, "{name: s, type: sft}", f"defaults: {defaults}\n")
     assert any(says in problem for problem in problems), problems
+
+
+def test_think_tokens_that_a_reward_requires_come_from_the_chat(tmp_path, monkeypatch):
+    (tmp_path / "own_reward.py").write_text("def get_mine(*, think_tokens, scale: float = 1.0):\n    ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for entry in ('"own_reward:get_mine"', '{name: "own_reward:get_mine", scale: 2}'):
+        _, problems = read(tmp_path, f"{{name: g, type: grpo, data: a, rewards: [{entry}]}}")
+        assert not problems
