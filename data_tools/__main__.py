@@ -7,6 +7,7 @@ imports a tool.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -42,10 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0 if words else 2
         arguments = _parse(words[0].replace("-", "_"), words[1:])
         report = run_tool(**arguments)
+        print(report)
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has gone; keep the interpreter from writing to it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except DataToolsError as error:
         print(f"data_tools: {error}", file=sys.stderr)
         return 2
-    print(report)
+    except OSError as error:  # a disk that is full, a folder that is a file
+        print(f"data_tools: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -11,6 +11,7 @@ from data_tools.__main__ import main
 from data_tools.engine.catalogue import TOOLS
 from data_tools.engine.run_tool import run_tool
 from data_tools.rows.files import read_rows, write_rows
+from tests.shared import ROOT
 
 
 @pytest.fixture
@@ -81,3 +82,17 @@ def test_help_imports_no_tool():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_an_output_that_cannot_be_written_is_told(tmp_path, capsys):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"problem": "1+1?", "answer": "2"}\n')
+    assert main(["gradable", str(source), str(source / "out.jsonl")]) == 2
+    assert f"{source} cannot be written" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m data_tools | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("usage")
+    assert not done.stderr
