@@ -10,14 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from data_tools.engine.catalogue import TOOLS, ToolDoc, tool_doc
 from data_tools.engine.option_values import Option, parse_text
 from data_tools.engine.run_tool import run_tool
-from data_tools.errors import DataToolsError
+from data_tools.errors import DataToolsError, did_you_mean
 
 
 class _Parser(argparse.ArgumentParser):
@@ -149,8 +148,7 @@ def _unknown(tool: str, word: str, parser: argparse.ArgumentParser) -> str:
     flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
     if not word.startswith("-"):
         return f"{tool} takes one IN and one OUT; {word!r} is one word too many"
-    near = get_close_matches(word.partition("=")[0], flags, n=1, cutoff=0.6)
-    hint = f"Did you mean {near[0]}?" if near else f"Its options are {', '.join(flags[1:])}."
+    hint = did_you_mean(word.partition("=")[0], flags) or f"Its options are {', '.join(flags[1:])}."
     return f"{tool} has no option {word}. {hint}"
 
 

@@ -7,11 +7,11 @@ fault: it collects `Problem`s and raises them together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from data_tools.errors import DataToolsError
+from data_tools.errors import did_you_mean as did_you_mean  # for the whole package
 
 
 class LightR1Error(Exception):
@@ -70,9 +70,3 @@ class RecipeError(LightR1Error, ValueError):
 
     def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)
-
-
-def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Return `Did you mean X?` for the nearest of `valid`, or an empty string when none is near."""
-    near = get_close_matches(name, list(valid), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else ""

@@ -12,14 +12,13 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from importlib.util import resolve_name
 from typing import Any
 
 from data_tools.engine.option_values import _SCALARS, Option, check_value
 from data_tools.engine.source_file import source_file
-from data_tools.errors import DataToolsError
+from data_tools.errors import DataToolsError, did_you_mean
 
 TOOLS: dict[str, str] = {
     "extract": "data_tools.tools.extract:extract",
@@ -69,8 +68,8 @@ def tool_path(tool: str) -> str:
         return tool
     if tool in TOOLS:
         return TOOLS[tool]
-    near = get_close_matches(tool.replace("-", "_"), TOOLS, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}?" if near else f"The tools are {', '.join(sorted(TOOLS))}."
+    near = did_you_mean(tool.replace("-", "_"), TOOLS, cutoff=0.5)
+    hint = near or f"The tools are {', '.join(sorted(TOOLS))}."
     raise DataToolsError(f"no tool named {tool!r}. {hint}")
 
 
@@ -118,9 +117,8 @@ def option_faults(tool: str, options: Mapping[str, Any]) -> list[str]:
     faults = []
     for name, value in options.items():
         if name not in table:
-            near = get_close_matches(name.replace("-", "_"), table, n=1, cutoff=0.6)
-            hint = f" Did you mean {near[0]}?" if near else f" It has {', '.join(table) or 'none'}."
-            faults.append(f"{tool} has no option {name}.{hint}")
+            hint = did_you_mean(name.replace("-", "_"), table) or f"It has {', '.join(table) or 'none'}."
+            faults.append(f"{tool} has no option {name}. {hint}")
             continue
         try:
             check_value(table[name], value)

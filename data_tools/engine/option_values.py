@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from data_tools.errors import DataToolsError
+from data_tools.errors import DataToolsError, did_you_mean
 
 _SCALARS = ("bool", "int", "float", "str", "Path")
 
@@ -126,6 +125,5 @@ def _number(option: Option, word: str, kind: Callable[[str], Any]) -> Any:
 
 
 def _wrong(option: Option, value: Any) -> DataToolsError:
-    near = get_close_matches(str(value), [str(choice) for choice in option.choices], n=1, cutoff=0.6)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return DataToolsError(f"{option.name}: expected {option.expected}, found {value!r}.{hint}")
+    hint = did_you_mean(str(value), map(str, option.choices))
+    return DataToolsError(f"{option.name}: expected {option.expected}, found {value!r}. {hint}".rstrip())
