@@ -102,10 +102,12 @@ def checked_tags(think_tokens: Sequence[str]) -> tuple[str, ...]:
     """Return the tags of a thought, opening and closing, or none.
 
     Raises:
-        LightR1Error: There are not two of them, or one is empty.
+        LightR1Error: There are not two of them, one is empty, or one holds the other: no text would tell them apart.
     """
     if len(think_tokens) not in (0, 2) or not all(think_tokens):
         raise LightR1Error(f"think_tokens: expected two tags or none, got {list(think_tokens)}.")
+    if think_tokens and (think_tokens[0] in think_tokens[1] or think_tokens[1] in think_tokens[0]):
+        raise LightR1Error(f"think_tokens: one of {list(think_tokens)} holds the other.")
     return tuple(think_tokens)
 
 

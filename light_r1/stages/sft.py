@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from data_tools.rows.row import Row
-from data_tools.traces.thoughts import split_think
+from data_tools.traces.thoughts import THINK_TAGS, split_think
 from light_r1.recipe.check.args import Args
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.check.rows import Sample, need, report_first
@@ -128,7 +128,8 @@ def _check_thoughts(stage: StageSpec, sample: Sample, findings: Findings) -> Non
     broken = [place for place, fault in faults.items() if fault not in (None, "no_think") and not sample.mended]
     for place in broken[:1]:
         more = f" ({len(broken)} of the first {len(faults)} rows)" if len(broken) > 1 else ""
-        hint = "Put a data stage with normalize_think before the stage, which drops and counts such rows."
+        option = "" if tuple(tags) == THINK_TAGS else f" (think_tokens: {list(tags)})"
+        hint = f"Put a data stage with normalize_think{option} before the stage, which drops and counts such rows."
         findings.at(sample.key, f"{place}: solution has the fault {faults[place]}{more}", hint=hint)
     without = [place for place, fault in faults.items() if fault == "no_think"]
     policy, limit = stage.args.get("missing_think", "drop"), stage.args.get("max_drop_rate", 0.1)

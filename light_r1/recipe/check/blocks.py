@@ -27,6 +27,11 @@ def check_chat(findings: Findings) -> None:
     chat = findings.recipe.chat
     if len(chat.think_tokens) not in (0, 2) or len(set(chat.think_tokens)) != len(chat.think_tokens):
         findings.at("chat.think_tokens", f"has {list(chat.think_tokens)}", "an opening and a closing marker, or []")
+    elif len(chat.think_tokens) == 2:
+        opening, closing = chat.think_tokens
+        if opening in closing or closing in opening:  # an empty one is in every other
+            expected = "two tags, neither of which is empty or holds the other"
+            findings.at("chat.think_tokens", f"has {list(chat.think_tokens)}", expected)
     if chat.add_think_tokens and not chat.think_tokens:
         findings.at("chat.add_think_tokens", "there are no think_tokens to add")
 

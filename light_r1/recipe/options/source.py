@@ -179,17 +179,23 @@ def resolve_assigned(module: Module, expression: ast.expr) -> tuple[Module, ast.
 
 
 def _named_by(module: Module, expression: ast.expr) -> tuple[str, str]:
-    """Return the module and the name in it that an expression means; `from a import b` makes `b.C` that of `a.b`."""
+    """Return the module and the name in it an expression means; after `from a import b`, `b.c.D` is in `a.b.c`."""
     owner, _, name = ast.unparse(expression).rpartition(".")
-    imported = _import_map(module.name).get(owner)
-    return ".".join(imported) if imported else owner or module.name, name
+    first, dot, rest = owner.partition(".")
+    if imported := _import_map(module.name).get(first):
+        first = ".".join(imported)
+    else:
+        renamed = (alias for node in ast.walk(module.tree) if isinstance(node, ast.Import) for alias in node.names)
+        first = next((alias.name for alias in renamed if alias.asname == first), first)
+    return f"{first}{dot}{rest}" or module.name, name
 
 
 def bases(module: Module, node: ast.ClassDef) -> Iterator[tuple[Module, ast.ClassDef]]:
     """Yield the base classes whose source can be found (not builtins, not C extensions)."""
     for base in node.bases:
         try:
-            base_module, base_node = resolve(module, base)
+            place = resolve_assigned(module, base) or (module, base)  # `Base = SFTStage` names another class
+            base_module, base_node = resolve(*place)
         except SourceError:
             continue
         if isinstance(base_node, ast.ClassDef):

@@ -109,6 +109,20 @@ def test_class_variables_that_a_type_sets_are_read(folder):
     assert "a own_types:Pair of 1 model" in problems(folder, stage.replace("[first, second]", "first"))[0].what
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "import light_r1.stages.sft as other\nclass Mine(other.SFTStage):\n    pass\n",
+        "from light_r1 import stages\nimport light_r1.stages.sft\nclass Mine(stages.sft.SFTStage):\n    pass\n",
+        "from light_r1.stages.sft import SFTStage\nBase = SFTStage\nclass Mine(Base):\n    pass\n",
+    ],
+)
+def test_a_base_is_found_however_it_is_named(folder, lines):
+    write_types(folder, lines)
+    assert stage_type("own_types:Mine").built_in == STAGE_TYPES["sft"]
+    assert issubclass(type(load_stage("own_types:Mine")), type(load_stage("sft")))
+
+
 def test_what_is_no_stage_is_named(folder):
     write_types(folder, "class Nothing:\n    makes = 'model'\n")
     found = problems(folder, '{name: s, type: "own_types:Nothing", data: a}')
