@@ -241,11 +241,14 @@ def _by_difficulty(axes: Any, stages: Sequence[StageSummary], benchmark: str) ->
 
 def _pass_rates(stage: StageSummary) -> tuple[list[float], list[float]]:
     """Return the pass rates of the rows that a data stage kept and of those that it dropped."""
-    if stage.makes != "rows" or not stage.manifest:
+    written = stage.folder / "output/rows.jsonl"
+    if (
+        stage.makes != "rows" or not stage.manifest or not written.exists()
+    ):  # a type of one's own may name it otherwise
         return [], []
     aside = stage.folder / "dropped.jsonl"
     dropped = (entry["row"] for entry in read_rows(aside)) if aside.exists() else ()
-    kept = read_rows(stage.folder / "output/rows.jsonl")
+    kept = read_rows(written)
     both = [
         [row["pass_rate"] for row in rows if isinstance(row.get("pass_rate"), int | float)] for rows in (kept, dropped)
     ]

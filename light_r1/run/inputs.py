@@ -55,10 +55,10 @@ def input_hashes(
 
 
 def _named_code(spec: StageSpec, init: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the modules of functions that the stage calls by dotted path."""
+    """Yield the modules of what the recipe names by dotted path: the stage's type, and functions that it calls."""
     rewards = (entry if isinstance(entry, str) else entry["name"] for entry in spec.options.get("rewards", []))
     tools = (step["tool"] for step in spec.options.get("steps", []))
-    for dotted in (*rewards, *tools, init.get("tokenizer", "")):
+    for dotted in (spec.type, *rewards, *tools, init.get("tokenizer", "")):
         module, colon, _ = dotted.partition(":")
         if colon:
             yield module

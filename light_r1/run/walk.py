@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from light_r1.errors import RecipeError
+from light_r1.errors import RecipeError, StageError
 from light_r1.models.checkpoints import last_checkpoint, prune_checkpoints, set_torn_aside, step_of
 from light_r1.ranks import Ranks, current_ranks
 from light_r1.recipe.read import resolved
@@ -148,6 +148,7 @@ class Run:
                 raise explanation from error
             raise
         self.ranks.barrier()
+        self.ranks.from_main(partial(_require_output, planned))
         if self.ranks.is_main:
             seconds = time.perf_counter() - began
             self._finish(planned, folder, result, started=started, seconds=seconds)
@@ -189,6 +190,12 @@ class Run:
         )
         outcome = outcome_text(result.metrics, rows=result.rows, tokens=result.tokens, steps=result.steps)
         log.info("%s: done in %s%s", spec.name, duration(seconds), f": {outcome}" if outcome else "")
+
+
+def _require_output(planned: Planned) -> None:
+    """Refuse to declare a stage done that has not written what later stages read."""
+    if not planned.artifact.path.exists():
+        raise StageError(f"{planned.spec.name}: {planned.spec.type} ended without writing {planned.artifact.path}.")
 
 
 def _left_at(folder: StageDir) -> str:

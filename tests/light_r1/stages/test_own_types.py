@@ -123,6 +123,31 @@ def test_a_base_is_found_however_it_is_named(folder, lines):
     assert issubclass(type(load_stage("own_types:Mine")), type(load_stage("sft")))
 
 
+def test_a_stage_that_writes_nothing_is_not_done_and_changed_code_runs_again(folder):
+    (folder / "r.yaml").write_text(
+        "data: {a: {path: a.jsonl}}\nstages:\n  - {name: s, type: 'own_types:Mine', data: a}\n"
+    )
+    head = "from light_r1.stages.base import Stage, StageResult\nclass Mine(Stage):\n"
+    head += "    makes = 'rows'\n    output = 'r.jsonl'\n"
+    run = "    def run(self, job):\n        {}\n        return StageResult()\n"
+    write = run.format("(job.dir.output / 'r.jsonl').write_text('')")
+
+    def command():
+        words = [sys.executable, "-m", "light_r1.run", "r.yaml"]
+        path = {"PYTHONPATH": f"{ROOT}:{folder}", "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(words, capture_output=True, text=True, env=path)
+
+    (folder / "own_types.py").write_text(head + run.format("pass"))
+    done = command()
+    assert done.returncode == 1
+    assert "ended without writing" in done.stderr
+    (folder / "own_types.py").write_text(head + write)
+    assert command().returncode == 0
+    assert "skipped" in command().stdout
+    (folder / "own_types.py").write_text(head + write + "    # changed\n")
+    assert "code of own_types" in command().stdout
+
+
 def test_what_is_no_stage_is_named(folder):
     write_types(folder, "class Nothing:\n    makes = 'model'\n")
     found = problems(folder, '{name: s, type: "own_types:Nothing", data: a}')
