@@ -1,9 +1,9 @@
 """Models and tokenizers in and out: from a name, a folder, a LoRA adapter, or nothing but a config.
 
 A stage's output folder always holds a model that `AutoModelForCausalLM.from_pretrained` loads and its tokenizer.
-With LoRA it holds an adapter folder; a later stage that starts from it gets the adapter merged into its base first,
-so that adapters never stack silently (loading an adapter folder by path gives base plus adapter as one model class,
-and a second adapter on top of it behaves differently from what its author expects).
+With LoRA it holds an adapter that plain PEFT loads. `load_adapter` gives it back as an adapter on its base,
+`load_model` as one whole model, so that adapters never stack silently (loading an adapter folder by path gives base
+plus adapter as one model class, and a second adapter on top of it behaves differently from what its author expects).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
+    AddedToken,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -24,7 +25,11 @@ from transformers import (
 )
 from transformers.utils import is_flash_attn_2_available
 
-from light_r1.errors import LightR1Error
+from light_r1.errors import LightR1Error, StageError
+from light_r1.models.handover import read_handover
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -88,7 +93,79 @@ def load_model(
         quantization: Fields of `transformers.BitsAndBytesConfig`.
         revision: Hub revision.
         trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        StageError: The base of an adapter is not where the adapter says.
     """
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "attn_implementation": attn_implementation,
+        "quantization": quantization,
+        "trust_remote_code": trust_remote_code,
+    }
+    if is_adapter(path):
+        return load_adapter(path, **options).merge_and_unload()
+    return _from_pretrained(str(path), revision=revision, **options)
+
+
+def is_adapter(path: str | Path) -> bool:
+    """Whether a folder holds an adapter, not a whole model."""
+    return (Path(path) / "adapter_config.json").is_file()
+
+
+def load_adapter(path: str | Path, *, trainable: bool = False, **options: Any) -> PeftModel:
+    """Load an adapter on its base, neither merged.
+
+    Args:
+        path: Adapter folder.
+        trainable: Whether the adapter is to be trained on.
+        **options: Those of `load_model`, for the base.
+
+    Raises:
+        StageError: The base is not where the adapter says.
+    """
+    from peft import PeftModel
+
+    base, revision = base_of(path)
+    model = _from_pretrained(base, revision=revision, **options)
+    tokens = len(load_tokenizer(path))
+    if tokens > model.get_input_embeddings().weight.shape[0]:  # as peft does: tokens that were added in training
+        model.resize_token_embeddings(tokens)
+    return PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
+
+
+def base_of(path: str | Path) -> tuple[str, str | None]:
+    """Return where the base of an adapter lies (a folder, or a name on the hub), and its revision.
+
+    peft stores the base of an adapter as one absolute path. A run folder that was moved takes those bases with it that
+    lie inside; for them `handover.json` says where they lie from the adapter's own folder, and that goes first.
+
+    Raises:
+        StageError: It was a folder, and is gone.
+    """
+    folder = Path(path)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base, revision = config["base_model_name_or_path"], config.get("revision")
+    handover = read_handover(folder)
+    if handover is not None and handover.base is not None and (folder / handover.base / "config.json").is_file():
+        return str((folder / handover.base).resolve()), None
+    if base is None or (Path(base).is_absolute() and not Path(base).is_dir()):
+        raise StageError(
+            f"{folder}: the base of this adapter, {base}, is not there. Put it back, or write where it lies now into "
+            f"base_model_name_or_path of {folder / 'adapter_config.json'}."
+        )
+    return str(base), revision
+
+
+def _from_pretrained(
+    path: str,
+    *,
+    dtype: str,
+    attn_implementation: str,
+    quantization: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
     options: dict[str, Any] = {
         "dtype": DTYPES[dtype],
         "attn_implementation": resolve_attention(attn_implementation),
@@ -99,13 +176,7 @@ def load_model(
         from transformers import BitsAndBytesConfig
 
         options["quantization_config"] = BitsAndBytesConfig(**quantization)
-    if (Path(path) / "adapter_config.json").exists():
-        from peft import AutoPeftModelForCausalLM
-
-        # The adapter was trained on a resized vocabulary if think tokens were added; peft resizes from its own files.
-        adapted = AutoPeftModelForCausalLM.from_pretrained(str(path), **options)
-        return adapted.merge_and_unload()
-    return AutoModelForCausalLM.from_pretrained(str(path), **options)
+    return AutoModelForCausalLM.from_pretrained(path, **options)
 
 
 def init_model(
@@ -135,33 +206,57 @@ def init_model(
     )
 
 
-def add_think_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...]) -> list[int]:
-    """Register the think tags as special tokens and give them embedding rows at the mean of the others.
+def add_think_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:
+    """Register the think tags as tokens and give those that are new embedding rows at the mean of the others.
+
+    They are added tokens, not special ones, as Qwen3 and DeepSeek-R1-Distill register theirs: what decodes without
+    special tokens (vLLM's server, pipelines) would otherwise print thought and answer as one text.
 
     Returns:
         The ids of the tokens that were not in the vocabulary before.
     """
     new = [token for token in tokens if token not in tokenizer.get_vocab()]
-    tokenizer.add_tokens(list(tokens), special_tokens=True)
+    unknown = [token for token in tokens if token not in tokenizer.get_added_vocab()]  # or it may be cut to pieces
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in unknown])
+    ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in new]
     if new and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=True)
-    return [int(tokenizer.convert_tokens_to_ids(token)) for token in new]
+    return ids
 
 
-def lora_config(fields: Mapping[str, Any], *, new_token_ids: Sequence[int] = ()) -> Any:
+def lora_config(
+    fields: Mapping[str, Any],
+    *,
+    new_token_ids: Sequence[int] = (),
+    model: PreTrainedModel | None = None,
+    revision: str | None = None,
+) -> Any:
     """Build a `peft.LoraConfig` for a causal language model from recipe fields.
 
     Args:
         fields: Fields of `LoraConfig`.
         new_token_ids: Tokens whose embedding rows are trained as they are: LoRA on the layers cannot give a meaning
             to a token that the model has never seen.
+        model: The model that gets the adapter; where its output layer has rows of its own, those of the new tokens
+            are trained too.
+        revision: Hub revision of the base, which whoever loads the adapter has to load.
     """
     from peft import LoraConfig
 
     options = dict(fields)
     if new_token_ids:
-        options.setdefault("trainable_token_indices", list(new_token_ids))
-    return LoraConfig(task_type="CAUSAL_LM", **options)
+        layers = [] if model is None else _vocabulary_layers(model)
+        rows = {name: list(new_token_ids) for name in layers} if layers else list(new_token_ids)
+        options.setdefault("trainable_token_indices", rows)
+    return LoraConfig(task_type="CAUSAL_LM", revision=revision, **options)
+
+
+def _vocabulary_layers(model: PreTrainedModel) -> list[str]:
+    """Return the names of the input and the output layer where they have weights of their own; none if they share."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if ends[1] is None or ends[0].weight is ends[1].weight:
+        return []
+    return [name.rpartition(".")[2] for name, module in model.named_modules() if module in ends]
 
 
 def show_tied_heads_bias(model: torch.nn.Module) -> None:

@@ -75,7 +75,7 @@ def write_model(
     for number, names in enumerate(shards, start=1):
         several = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         file = several if len(shards) > 1 else "model.safetensors"
-        _write_file(out / file, {name: entries[name] for name in names}, coming)
+        write_file(out / file, {name: entries[name] for name in names}, coming)
         where.update(dict.fromkeys(names, file))
     if len(shards) > 1:
         index = {"metadata": {"total_size": sum(e.size for e in entries.values())}, "weight_map": where}
@@ -95,7 +95,8 @@ def _shards(entries: Mapping[str, Entry], shard_bytes: int) -> list[Sequence[str
     return list(shards)
 
 
-def _write_file(path: Path, entries: Mapping[str, Entry], coming: Iterator[tuple[str, torch.Tensor]]) -> None:
+def write_file(path: Path, entries: Mapping[str, Entry], coming: Iterator[tuple[str, torch.Tensor]]) -> None:
+    """Write one file; tensors come by name, in the order of the entries."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, entry in entries.items():

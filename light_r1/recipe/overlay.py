@@ -19,8 +19,8 @@ from light_r1.recipe.typecheck import Faults
 from light_r1.recipe.yaml_lines import Node, Place, parse_yaml, read_yaml
 
 TOP_KEYS = (
-    "name", "extends", "seed", "output_dir", "model", "chat", "data", "evaluate", "sampler", "defaults",
-    "stages",
+    "name", "extends", "seed", "output_dir", "handover", "model", "chat", "data", "evaluate", "sampler",
+    "defaults", "stages",
 )  # fmt: skip
 STAGE_KEYS = ("name", "type", "from", "data", "eval_data", "model", "args", "enabled")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")

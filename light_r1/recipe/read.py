@@ -90,15 +90,18 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
     stages = _stages(root, model_node, faults)
     evaluate = _evaluate(root.items.get("evaluate"), faults)
     recipe = Recipe(
-        name=_top(root, "name", "str", file.stem, faults),
-        seed=_top(root, "seed", "int", 42, faults),
-        output_dir=_top(root, "output_dir", "str", "runs", faults),
+        name=_top(root, "name", _TEXT, file.stem, faults),
+        seed=_top(root, "seed", FieldType(kinds=frozenset({"int"})), 42, faults),
+        output_dir=_top(root, "output_dir", _TEXT, "runs", faults),
         model=stage_model(model_node, None, faults),
         chat=_chat(root.items.get("chat"), faults),
         data=_sources(root.items.get("data"), faults),
         evaluate=evaluate,
         sampler=_sampler(root.items.get("sampler"), faults),
         stages=_with_evaluations(stages, evaluate),
+        handover=_top(
+            root, "handover", table("light_r1.recipe.spec:Recipe").fields["handover"].type, "logprobs", faults
+        ),
         path=file,
         where=where,
         files=files,
@@ -145,11 +148,11 @@ def _places(root: Node) -> dict[str, Place]:
     return places
 
 
-def _top(root: Node, name: str, kind: str, default: Any, faults: Faults) -> Any:
+def _top(root: Node, name: str, kind: FieldType, default: Any, faults: Faults) -> Any:
     node = root.items.get(name)
     if node is None or node.value is None:
         return default
-    value = check_field(node, Field(name, FieldType(kinds=frozenset({kind}))), faults)
+    value = check_field(node, Field(name, kind), faults)
     return default if value is FAULTY else value
 
 

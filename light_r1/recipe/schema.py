@@ -40,6 +40,7 @@ def recipe_schema() -> dict[str, Any]:
         "extends": {"type": ["string", "null"]},
         "seed": {"type": "integer"},
         "output_dir": _TEXT,
+        "handover": _field(table("light_r1.recipe.spec:Recipe").fields["handover"], blocks),
         "model": {"$ref": "#/$defs/model"},
         "chat": _object(table("light_r1.recipe.spec:ChatSpec"), blocks),
         "data": sources,

@@ -24,11 +24,15 @@ class ModelSpec:
         init: A model from nothing: `tokenizer` ("module:function" or a tokenizer name) and `config`
             (fields of a transformers config, with `model_type`).
         revision: Branch, tag or commit on the hub.
-        dtype: Floating-point type of the loaded weights.
+        dtype: Floating-point type that is computed in.
         attn_implementation: `auto` takes flash_attention_2 where it is importable, else sdpa.
         trust_remote_code: Whether code from the hub may run.
         lora: Fields of `peft.LoraConfig`; null trains all weights.
         quantization: Fields of `transformers.BitsAndBytesConfig`.
+        master_weights: Where weights that train are kept in fp32 and cast for each matrix product: `auto` does so
+            unless DeepSpeed or FSDP keep fp32 weights of their own, `fp32` always, `none` never: then bfloat16 weights
+            take no step that is smaller than half of their last bit, which is most of those at 1e-6.
+        save_dtype: Type of the saved weights; `dtype` if null. `float32` keeps those that were trained.
         size: Shape of the model for the plan (fields of its config, e.g. `hidden_size`), for models that
             are neither on disk nor among the shapes that `cost/shapes.py` knows.
     """
@@ -41,7 +45,19 @@ class ModelSpec:
     trust_remote_code: bool = False
     lora: dict[str, Any] | None = None
     quantization: dict[str, Any] | None = None
+    master_weights: Literal["auto", "fp32", "none"] = "auto"
+    save_dtype: Literal["bfloat16", "float16", "float32"] | None = None
     size: dict[str, Any] | None = None
+
+    def keeps_masters(self, *, sharded: bool) -> bool:
+        """Whether weights that train are held in fp32 though another type is computed in.
+
+        Args:
+            sharded: Whether DeepSpeed or FSDP train, which keep fp32 weights of their own.
+        """
+        if self.lora is not None or self.dtype == "float32":
+            return False
+        return self.master_weights == "fp32" or (self.master_weights == "auto" and not sharded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ class ChatSpec:
     Args:
         template: Family of the chat template (`FAMILIES` in `models/chat.py`); `auto` recognises the tokenizer's own.
         think_tokens: Opening and closing marker of the reasoning; empty for none.
-        add_think_tokens: Register the markers as special tokens and resize the embedding.
+        add_think_tokens: Register the markers as tokens of their own and resize the embedding.
         force_think: The generation prompt ends with the opening marker.
         system: System prompt.
         suffix: Text appended to every problem.
@@ -237,6 +253,8 @@ class Recipe:
         evaluate: How models are scored, if they are.
         sampler: What generates completions.
         stages: Stages in the order they run, with the evaluations that `evaluate.after` adds.
+        handover: How a loaded model is proven to be the one that was trained: by its bytes and by the `logprobs` of a
+            few rows, or by its `bytes` alone.
         path: The recipe file.
         where: Place of every key that was written.
         files: The recipe file and those it extends, nearest first.
@@ -253,6 +271,7 @@ class Recipe:
     stages: tuple[StageSpec, ...]
     path: Path
     where: Where
+    handover: Literal["logprobs", "bytes"] = "logprobs"
     files: tuple[Path, ...] = ()
 
     def stage(self, name: str) -> StageSpec:

@@ -164,9 +164,6 @@ class Run:
         freed = prune_checkpoints(folder.checkpoints)
         if freed:
             log.info("%s: %s of resume state removed", spec.name, readable_bytes(freed))
-        outputs = {
-            path: file for path, file in describe_outputs(folder.path).items() if not path.endswith("README.md")
-        }
         inputs = planned.settings["inputs"].items()
         folder.write_manifest(
             Manifest(
@@ -177,7 +174,7 @@ class Run:
                 ended=now(),
                 seconds=round(seconds, 2),
                 inputs={name: value if isinstance(value, str) else fingerprint(value) for name, value in inputs},
-                outputs=outputs,
+                outputs=describe_outputs(folder.path),
                 rows=result.rows,
                 tokens=result.tokens,
                 steps=result.steps,
@@ -186,6 +183,8 @@ class Run:
                 world_size=self.ranks.count,
                 versions=package_versions(),
                 git_commit=git_commit(),
+                handover=result.handover,
+                loaded=folder.read_loaded(),
             )
         )
         outcome = outcome_text(result.metrics, rows=result.rows, tokens=result.tokens, steps=result.steps)

@@ -89,6 +89,7 @@ class StageDir:
         self.output = path / "output"
         self.rollouts = path / "rollouts.jsonl"
         self.dropped = path / "dropped.jsonl"
+        self.loaded = path / "loaded.json"
 
     def __repr__(self) -> str:
         return f"StageDir({str(self.path)!r})"
@@ -147,6 +148,14 @@ class StageDir:
     def log_metrics(self, event: Mapping[str, Any]) -> None:
         """Append one event to `metrics.jsonl`; it should have a `step`. A later line of a step counts."""
         append_line(self.metrics, event)
+
+    def note_loaded(self, name: str, found: Mapping[str, Any]) -> None:
+        """Note in `loaded.json` what was found of a model that this stage loaded."""
+        write_json(self.loaded, {**self.read_loaded(), name: dict(found)})
+
+    def read_loaded(self) -> dict[str, dict[str, Any]]:
+        """Return what `note_loaded` noted, by the name of the model."""
+        return json.loads(self.loaded.read_text(encoding="utf-8")) if self.loaded.exists() else {}
 
     def supersede(self) -> Path | None:
         """Move the folder aside to `<stage>.superseded-<fingerprint>` and say how large it is.

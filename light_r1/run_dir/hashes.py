@@ -22,6 +22,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _NOT_THE_MODEL = (
     ".*",
     "*.md",
+    "handover.json",
     "training_args.bin",
     "trainer_state.json",
     "optimizer*",
@@ -116,8 +117,8 @@ def model_folder_hash(path: str | Path) -> str:
 
     Settings and tokenizer files and weights up to 64 MiB are hashed whole. Of a larger weight file: its size,
     its safetensors header (names, types, shapes), and 64 evenly spread windows of 64 KiB, first and last
-    included. The model card, what a trainer leaves for its own resume, hidden files and subfolders do not
-    count.
+    included. The model card, the proof of its handover, what a trainer leaves for its own resume, hidden files and
+    subfolders do not count.
 
     Raises:
         DataError: The folder does not exist or has no `config.json` or `adapter_config.json`.

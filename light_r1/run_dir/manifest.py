@@ -10,7 +10,8 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -79,6 +80,10 @@ class Manifest:
         world_size: Processes of the last attempt.
         versions: Package versions.
         git_commit: Commit of the working directory, with `-dirty` if it had changes; None outside git.
+        handover: Of a model, the mean log-prob of a token on rows of the stage's own data as it was handed over
+            (`logprob`), how many `tokens` that is of, and the types that it `computed` and was `saved` in.
+        loaded: What was found of each model that was loaded, by name: `files` whose bytes were compared, and the same
+            mean log-prob as loaded (`logprob`) with its `distance` and `tolerance`.
     """
 
     stage: str
@@ -97,6 +102,8 @@ class Manifest:
     world_size: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str | None = None
+    handover: dict[str, Any] | None = None
+    loaded: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `manifest.json`."""
@@ -142,15 +149,50 @@ def read_manifest(path: Path) -> Manifest | None:
     return Manifest.from_json(content, where=str(path))
 
 
+_NOT_HASHED = ("README.md", "handover.json")  # written again with later scores; by whoever loads a merge first
+_WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
+
+
 def describe_outputs(stage_folder: Path) -> dict[str, OutputFile]:
-    """Return size and hash of every file under `output/`, by its path relative to the stage's folder."""
+    """Return size and hash of the files under `output/`, by their path relative to the stage's folder."""
     files = sorted(file for file in (stage_folder / "output").rglob("*") if file.is_file())
-    described = {}
-    for file in files:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        described[file.relative_to(stage_folder).as_posix()] = OutputFile(file.stat().st_size, digest)
-    return described
+    return _described(stage_folder, [file for file in files if file.name not in _NOT_HASHED])
+
+
+def _described(stage_folder: Path, files: Sequence[Path]) -> dict[str, OutputFile]:
+    with ThreadPoolExecutor(max_workers=8) as threads:  # hashing lets go of the interpreter
+        found = threads.map(_describe, files)
+    return {file.relative_to(stage_folder).as_posix(): one for file, one in zip(files, found, strict=True)}
+
+
+def _describe(file: Path) -> OutputFile:
+    with file.open("rb") as stream:
+        return OutputFile(file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def wrong_outputs(stage_folder: Path, outputs: Mapping[str, OutputFile], *, below: str = "output") -> list[str]:
+    """Compare output files with what was noted when the stage ended, byte by byte.
+
+    Args:
+        stage_folder: Folder of the stage.
+        outputs: What was noted.
+        below: Only files below this path of the stage's folder.
+
+    Returns:
+        A sentence for each file that is gone, has other bytes, or holds weights that the stage did not write.
+    """
+    wanted = {name: one for name, one in outputs.items() if name.startswith(f"{below}/") or name == below}
+    there = [stage_folder / name for name in wanted if (stage_folder / name).is_file()]
+    found = _described(stage_folder, there)
+    wrong = []
+    for name, noted in wanted.items():
+        if name not in found:
+            wrong.append(f"{stage_folder / name} is missing")
+        elif found[name] != noted:
+            wrong.append(f"{stage_folder / name} has other bytes than when the stage ended")
+    weights = {file for pattern in _WEIGHTS for file in (stage_folder / below).rglob(pattern)}
+    extra = sorted(file for file in weights if file.relative_to(stage_folder).as_posix() not in outputs)
+    return wrong + [f"{file} was not written by the stage" for file in extra]
 
 
 def package_versions() -> dict[str, str]:

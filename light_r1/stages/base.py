@@ -74,12 +74,14 @@ class StageResult:
         rows: The funnel, for stages that read rows.
         tokens: Tokens trained on or sampled.
         steps: Optimizer steps.
+        handover: Of a trained model, what its manifest says of its handover.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     rows: RowCounts | None = None
     tokens: int | None = None
     steps: int | None = None
+    handover: dict[str, Any] | None = None
 
 
 class Stage(ABC):
@@ -154,6 +156,8 @@ class Stage(ABC):
         if "model" in self.reads and uses_model:
             model = asdict(spec.model)
             del model["size"]  # only informs the plan
+            if not self.trains:
+                del model["master_weights"], model["save_dtype"]
             if spec.inputs and spec.inputs[0] != "model":
                 # The weights come from an earlier stage, whose fingerprint is among the inputs.
                 for key in ("name_or_path", "init", "revision"):

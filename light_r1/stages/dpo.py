@@ -60,6 +60,7 @@ class DPOStage(Stage):
     `problem`, `chosen` and `rejected`.
     """
 
+    version = 2
     makes: ClassVar[Kind] = "model"
     output = "model"
     args_class = "light_r1.trainers.dpo.config:SemiOnPolicyDPOConfig"
@@ -71,6 +72,8 @@ class DPOStage(Stage):
 
     def run(self, job: StageJob) -> StageResult:
         """Make the pairs, or take those of an earlier attempt, then train; once, or round by round."""
+        from light_r1.stages.handover import settle_base
+
         rounds = job.spec.options.get("rounds", 1)
         if rounds == 1:
             return _round(job, 0, start=None)
@@ -82,6 +85,7 @@ class DPOStage(Stage):
         if job.ranks.is_main:
             for name in ("model", "pairs.jsonl", "pairs.summary.json"):
                 _copy(current.dir.output / name, job.dir.output / name)
+            settle_base(job.dir.output / "model")
         job.ranks.barrier()
         metrics = {
             f"round-{n}/{key}": value for n, result in enumerate(results) for key, value in result.metrics.items()
@@ -91,6 +95,7 @@ class DPOStage(Stage):
             results[-1].rows,
             sum(result.tokens or 0 for result in results),
             sum(result.steps or 0 for result in results),
+            results[-1].handover,
         )
 
     def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
@@ -192,16 +197,19 @@ def _round_job(job: StageJob, number: int, before: StageJob) -> StageJob:
 
 
 def _round_once(current: StageJob, number: int, job: StageJob) -> StageResult:
-    done = current.dir.path / "done.json"
+    from light_r1.run_dir.manifest import describe_outputs
+    from light_r1.stages.handover import ROUND
+
+    done = current.dir.path / ROUND
     if done.exists():
         content = json.loads(done.read_text(encoding="utf-8"))
+        del content["outputs"]
         content["rows"] = RowCounts(**content["rows"])
         return StageResult(**content)
     result = _round(current, number, start=_start(job) if job.spec.options.get("reference") == "keep" else None)
     if job.ranks.is_main:
-        assert result.rows is not None
-        rows = asdict(result.rows)
-        write_json(done, {"metrics": result.metrics, "rows": rows, "tokens": result.tokens, "steps": result.steps})
+        outputs = {name: asdict(one) for name, one in describe_outputs(current.dir.path).items()}
+        write_json(done, {**asdict(result), "outputs": outputs})
     job.ranks.barrier()
     return result
 
@@ -231,7 +239,7 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     from light_r1.trainers.dpo.config import SemiOnPolicyDPOConfig
     from light_r1.trainers.dpo.trainer import SemiOnPolicyDPOTrainer
 
-    policy = Policy(job)
+    policy = Policy(job, trains=True)
     assert job.spec.data is not None
     questions = stage_rows(job, job.spec.data)
     pairs, dropped = _pairs(job, policy, questions, number)

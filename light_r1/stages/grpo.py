@@ -37,6 +37,7 @@ class GRPOOptions:
 class GRPOStage(Stage):
     """Trains `from` on the problems of `data` with `StagedGRPOTrainer` and the stage's `rewards`."""
 
+    version = 2
     makes: ClassVar[Kind] = "model"
     output = "model"
     args_class = "light_r1.trainers.grpo.config:StagedGRPOConfig"
@@ -55,7 +56,7 @@ class GRPOStage(Stage):
         from light_r1.trainers.grpo.config import StagedGRPOConfig
         from light_r1.trainers.grpo.trainer import StagedGRPOTrainer
 
-        policy = Policy(job)
+        policy = Policy(job, trains=True)
         args = config_for(job, StagedGRPOConfig)
         entries = [
             dict(entry) if isinstance(entry, dict) else {"name": entry} for entry in job.spec.options["rewards"]

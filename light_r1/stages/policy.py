@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from peft import PeftModel
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -20,20 +22,26 @@ from data_tools.rows.files import write_rows
 from data_tools.rows.row import Dropped, Row
 from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.models.chat import ChatFormat, chat_format
+from light_r1.models.handover import Handover, check_words, read_handover
 from light_r1.models.load import (
     add_think_tokens,
     init_model,
+    is_adapter,
+    load_adapter,
     load_model,
     load_tokenizer,
     lora_config,
     save_model,
     with_pad_token,
 )
+from light_r1.models.weights import cast_weights, kept_in_fp32
 from light_r1.recipe.options.source import call_by_name
 from light_r1.recipe.sources import tokenizer_folder
 from light_r1.rollouts.collector import Collector
-from light_r1.rollouts.sampler import READS_FROM_DISK, SAMPLERS, Sampler, SamplingParams
+from light_r1.rollouts.sampler import READS_FROM_DISK, SAMPLERS, Completion, Request, Sampler, SamplingParams
 from light_r1.stages.base import StageJob
+from light_r1.stages.handover import prove, verify_bytes
+from light_r1.stages.precision import Precision, is_sharded, mixed_precision, precision_of
 from light_r1.stages.sampling import SampleOptions
 
 log = logging.getLogger(__name__)
@@ -41,80 +49,143 @@ Config = TypeVar("Config", bound=TrainingArguments)
 
 
 class Policy:
-    """A stage's starting model with its tokenizer and chat format.
+    """A stage's starting model with its tokenizer and chat format, proven to be the model that was handed over.
+
+    An adapter is gone on with where the stage trains one with the same settings. Elsewhere it is merged into its base,
+    in memory: for another adapter, for training all weights, and for sampling.
 
     Args:
         job: The stage's job.
+        trains: Whether the stage updates the weights.
 
     Attributes:
         path: A folder or hub name that holds exactly these weights, or `None` if none does (a model made from
             nothing, resized for new tokens, or merged from an adapter).
+        precision: Types that are computed in, held and saved.
+        pending: What is still to be proven, by a trainer that has the model wrapped.
+
+    Raises:
+        StageError: The model is not the one that was handed over.
     """
 
-    def __init__(self, job: StageJob) -> None:
-        spec, recipe = job.spec.model, job.recipe
-        source = job.model_input
+    def __init__(self, job: StageJob, *, trains: bool = False) -> None:
+        source, spec = job.model_input, job.spec.model
         # An absolute path, as adapters store it as that of their base.
         self.path: str | None = str(source.path.resolve()) if source else spec.name_or_path
+        self.precision = precision_of(job.spec, trains=trains)
         self.tokenizer: PreTrainedTokenizerBase
-        self.model: PreTrainedModel
+        self.model: PreTrainedModel | PeftModel
+        self.pending: Handover | None = None
+        self.continues = False
         if self.path is None:
             assert spec.init is not None
             self.tokenizer = _tokenizer(job)
             self.model = init_model(
                 spec.init["config"],
                 self.tokenizer,
-                seed=recipe.seed,
-                dtype=spec.dtype,
+                seed=job.recipe.seed,
+                dtype=self.precision.held,
                 attn_implementation=spec.attn_implementation,
             )
         else:
-            options: dict[str, Any] = {
-                "revision": None if source else spec.revision,
-                "trust_remote_code": spec.trust_remote_code,
-            }
-            self.tokenizer = load_tokenizer(self.path, **options)
-            self.model = load_model(
-                self.path,
-                dtype=spec.dtype,
-                attn_implementation=spec.attn_implementation,
-                quantization=spec.quantization,
-                **options,
-            )
-            if (Path(self.path) / "adapter_config.json").exists():
-                self.path = None
-        chat = asdict(recipe.chat)
+            verify_bytes(self.path, job)
+            self._load(job, trains=trains)
+        chat = asdict(job.recipe.chat)
         self.new_token_ids: list[int] = []
         if chat.pop("add_think_tokens"):
-            self.new_token_ids = add_think_tokens(self.model, self.tokenizer, tuple(recipe.chat.think_tokens))
-        if self.new_token_ids:
-            self.path = None
+            rows = self.model.get_input_embeddings().weight.shape[0]
+            self.new_token_ids = add_think_tokens(self.model, self.tokenizer, job.recipe.chat.think_tokens)
+            if self.model.get_input_embeddings().weight.shape[0] != rows:
+                self.path = None
         self.chat: ChatFormat = chat_format(self.tokenizer, **chat)
+
+    def _load(self, job: StageJob, *, trains: bool) -> None:
+        """Load the model and prove it."""
+        assert self.path is not None
+        path, spec = self.path, job.spec.model
+        options: dict[str, Any] = {
+            "dtype": self.precision.held,
+            "attn_implementation": spec.attn_implementation,
+            "quantization": spec.quantization,
+            "trust_remote_code": spec.trust_remote_code,
+        }
+        revision = None if job.model_input else spec.revision
+        self.tokenizer = load_tokenizer(path, revision=revision, trust_remote_code=spec.trust_remote_code)
+        handover = read_handover(path)
+        if handover is not None:
+            check_words(handover, self.tokenizer, path)
+        if not is_adapter(path):
+            self.model = load_model(path, revision=revision, **options)
+            self._prove(job, handover, trains=trains)
+            return
+        adapter = load_adapter(path, trainable=trains, **options)
+        self.model, tags = adapter, job.recipe.chat
+        grows = tags.add_think_tokens and not set(tags.think_tokens) <= set(self.tokenizer.get_vocab())
+        same = handover is not None and trains and handover.lora == _plain(spec.lora)
+        self.continues = same and not grows
+        self._prove(job, handover, trains=trains)
+        if self.continues:
+            log.info("%s: goes on with the adapter of %s", job.spec.name, ", ".join(job.spec.inputs))
+        elif spec.quantization and trains:
+            log.info("%s: the adapter is merged into its base before that is quantised", job.spec.name)
+            self.model = load_model(path, **{**options, "quantization": None})
+            self.path = None
+            self.model = load_model(self.saved(job), **options)
+        elif not spec.quantization:  # an adapter on quantised weights cannot be merged without rounding them again
+            self.model = adapter.merge_and_unload()
+            self.path = None
+
+    def _prove(self, job: StageJob, handover: Handover | None, *, trains: bool) -> None:
+        """Score the rows that the model was handed over with; later, where it will be wrapped first."""
+        if handover is None or job.recipe.handover == "bytes":
+            return
+        if handover.quantization != _plain(job.spec.model.quantization):
+            log.info("%s: %s was trained with another quantization; its bytes are compared alone", *_who(job))
+            return
+        reads_disk = job.spec.samples and job.recipe.sampler.backend in READS_FROM_DISK
+        if reads_disk and not trains:
+            return  # an engine of its own loads it from the files, which were compared
+        if reads_disk or is_sharded(job.spec.args):
+            self.pending = handover
+            return
+        self.model.to(_device())
+        prove(self.model, handover, job, self.precision)
 
     def saved(self, job: StageJob) -> str:
         """Return a path that holds exactly these weights, writing them to the stage's folder if there is none."""
-        if self.path is None:
+        if self.path is None or (self.continues and is_adapter(self.path)):
             folder = (job.dir.path / "start").resolve()
             if job.ranks.is_main and not (folder / "config.json").exists():
-                save_model(self.model, self.tokenizer, folder)
+                whole = load_model(self.path) if self.path is not None else self.model
+                save_model(whole, self.tokenizer, folder)
+                cast_weights(folder, job.spec.model.dtype, keep=kept_in_fp32(whole))
             job.ranks.barrier()
+            # peft takes the base of a new adapter from the first, engines and TRL's references from the second.
+            self.model.name_or_path = self.model.config._name_or_path = str(folder)
+            if self.continues:
+                return str(folder)
             self.path = str(folder)
-            self.model.config._name_or_path = self.path
         return self.path
 
     def lora(self, job: StageJob) -> dict[str, Any]:
-        """Return the trainer's `peft_config` argument, or nothing without LoRA.
+        """Return the trainer's `peft_config` argument, or nothing without LoRA or to go on with an adapter.
 
         An adapter is only as good as the path of its base, so the weights it starts from are on disk afterwards.
         """
-        if not job.spec.model.lora:
+        spec = job.spec.model
+        if not spec.lora or self.continues:
             return {}
-        self.saved(job)
-        return {"peft_config": lora_config(job.spec.model.lora, new_token_ids=self.new_token_ids)}
+        base = self.saved(job)
+        revision = None if job.model_input or Path(base).is_dir() else spec.revision
+        return {
+            "peft_config": lora_config(
+                spec.lora, new_token_ids=self.new_token_ids, model=self.model, revision=revision
+            )
+        }
 
     def collector(self, job: StageJob, folder: Path, *, batch_size: int) -> Collector:
         """Return a collector that samples from this model with the recipe's sampler backend."""
-        self.model.to(torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu")
+        self.model.to(_device())
         if job.recipe.sampler.backend in READS_FROM_DISK:
             self.saved(job)
         sampler = make_sampler(
@@ -124,7 +195,35 @@ class Policy:
             batch_size=batch_size,
             **job.recipe.sampler.options,
         )
-        return Collector(sampler, self.chat, folder, job.ranks, group_size=2 * batch_size)
+        computing = ComputingAs(sampler, self.precision, self.model.device)
+        return Collector(computing, self.chat, folder, job.ranks, group_size=2 * batch_size)
+
+
+class ComputingAs:
+    """A sampler whose forward passes compute as those of the stage's training do."""
+
+    def __init__(self, sampler: Sampler, precision: Precision, device: torch.device) -> None:
+        self.sampler = sampler
+        self.precision = precision
+        self.device = device
+
+    def sample(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion]:
+        """Return one completion for each request, in order."""
+        with self.precision.computing(self.device):
+            return self.sampler.sample(requests, params)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _who(job: StageJob) -> tuple[str, str]:
+    return job.spec.name, ", ".join(job.spec.inputs)
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as it comes back from JSON."""
+    return json.loads(json.dumps(value))
 
 
 def _tokenizer(job: StageJob) -> PreTrainedTokenizerBase:
@@ -147,6 +246,9 @@ def config_for(job: StageJob, config_class: type[Config]) -> Config:
     Without a GPU `use_cpu` is set, which is what makes several processes find each other.
     """
     args: dict[str, Any] = {"seed": job.recipe.seed, **job.spec.args}
+    if "bf16" not in args and "fp16" not in args:
+        mixed = mixed_precision(job.spec)
+        args["bf16"], args["fp16"] = mixed == "bf16", mixed == "fp16"
     args.setdefault("use_cpu", not torch.cuda.is_available() and not torch.backends.mps.is_available())
     args.setdefault("run_name", f"{job.recipe.name}-{job.spec.name}")
     return config_class(output_dir=str(job.dir.checkpoints), **args)

@@ -20,6 +20,7 @@ from light_r1.stages.memory import training_advice
 class SFTStage(Stage):
     """Trains `from` on the rows of `data` with `CurriculumSFTTrainer`."""
 
+    version = 2
     makes: ClassVar[Kind] = "model"
     output = "model"
     args_class = "light_r1.trainers.sft.config:CurriculumSFTConfig"
@@ -40,7 +41,7 @@ class SFTStage(Stage):
         from light_r1.trainers.sft.config import CurriculumSFTConfig
         from light_r1.trainers.sft.trainer import CurriculumSFTTrainer
 
-        policy = Policy(job)
+        policy = Policy(job, trains=True)
         args = config_for(job, CurriculumSFTConfig)
         assert job.spec.data is not None
         dataset = training_dataset(job, job.spec.data, args.difficulty_column)

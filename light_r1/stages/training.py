@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState
 
 from light_r1.errors import StageError
+from light_r1.models.handover import Handover, cut_rows, score_rows, words_of, write_handover
+from light_r1.models.load import DTYPES, is_adapter
+from light_r1.models.weights import cast_weights, kept_in_fp32
 from light_r1.run_dir.files import write_whole
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import StageJob, StageResult
+from light_r1.stages.handover import prove, with_base
 from light_r1.stages.policy import Policy
+from light_r1.stages.precision import is_sharded
 
 
 class MetricsFile(TrainerCallback):
@@ -70,22 +77,107 @@ class TrainingBar(TrainerCallback):
 
 
 def train_and_save(trainer: Trainer, policy: Policy, job: StageJob, rows: RowCounts) -> StageResult:
-    """Train, from the job's checkpoint if there is one, and save the model to the stage's output."""
-    for printing in (PrinterCallback, ProgressCallback):
+    """Train, from the job's checkpoint if there is one, save the model to the stage's output, and hand it over."""
+    for printing in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(printing)
     trainer.add_callback(MetricsFile(job))
     trainer.add_callback(TrainingBar(job))
+    if policy.pending is not None:
+        trainer.add_callback(ProofOfStart(trainer, policy, job))
     expected = job.ranks.count
     if trainer.accelerator.num_processes != expected:
         raise StageError(f"{expected} processes were launched, the trainer has {trainer.accelerator.num_processes}.")
     _train(trainer, job.checkpoint)
     folder = job.dir.output / "model"
+    if job.ranks.is_main:
+        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut off while it saved
+    job.ranks.barrier()
     trainer.save_model(str(folder))
     if job.ranks.is_main:
-        policy.tokenizer.save_pretrained(folder)
+        _settle_files(folder, trainer, policy, job)
+    handover = hand_over(trainer, policy, job, folder)
     history = trainer.state.log_history
     tokens = next((int(e["num_tokens"]) for e in reversed(history) if "num_tokens" in e), None)
-    return StageResult(final_metrics(history), rows, tokens, trainer.state.global_step)
+    return StageResult(final_metrics(history), rows, tokens, trainer.state.global_step, handover)
+
+
+def _settle_files(folder: Path, trainer: Trainer, policy: Policy, job: StageJob) -> None:
+    """Make what the trainer saved the folder that is handed on: its tokenizer, its type, nothing of a reference."""
+    policy.tokenizer.save_pretrained(folder)
+    shutil.rmtree(folder / "ref", ignore_errors=True)  # the copy of an adapter that TRL keeps as its reference
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    saved = job.spec.model.save_dtype if is_adapter(folder) else policy.precision.saved
+    if saved is not None and (is_adapter(folder) or model.dtype != DTYPES[saved]):
+        cast_weights(folder, saved, keep=() if is_adapter(folder) else kept_in_fp32(model))
+
+
+class ProofOfStart(TrainerCallback):
+    """Proves a model that no process holds alone, once the trainer has wrapped it and before it takes a step."""
+
+    def __init__(self, trainer: Trainer, policy: Policy, job: StageJob) -> None:
+        self.trainer = trainer
+        self.policy = policy
+        self.job = job
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Score the rows that the model was handed over with; of a resumed run the weights are later ones."""
+        handover = self.policy.pending
+        if handover is not None and not state.global_step:
+            prove(self.trainer.model_wrapped, handover, self.job, self.policy.precision)
+
+
+def hand_over(trainer: Trainer, policy: Policy, job: StageJob, folder: Path) -> dict[str, Any] | None:
+    """Write the proof of a trained model beside it: log-probs of rows of its data under the model in memory.
+
+    Returns:
+        What the manifest says of it; None where the recipe proves bytes alone.
+    """
+    rows = job.ranks.from_main(lambda: trained_rows(trainer, policy))
+    logprobs, width = None, 0
+    if job.recipe.handover == "logprobs":
+        sharded = is_sharded(job.spec.args)
+        model = trainer.model_wrapped if sharded else trainer.accelerator.unwrap_model(trainer.model, False, False)
+        computing = policy.precision.computing(trainer.accelerator.device)
+        logprobs, width = score_rows(model, rows, computing=computing)
+    handover = Handover(
+        rows,
+        logprobs,
+        width,
+        words_of(policy.tokenizer, rows),
+        policy.precision.computed,
+        job.spec.model.quantization,
+        job.spec.model.lora,
+    )
+    if job.ranks.is_main:
+        write_handover(folder, with_base(handover, folder))
+    if logprobs is None:
+        return None
+    return {
+        "logprob": handover.mean,
+        "tokens": handover.tokens,
+        "computed": policy.precision.computed,
+        "saved": "float32" if is_adapter(folder) else policy.precision.saved,
+    }
+
+
+def trained_rows(trainer: Any, policy: Policy) -> list[list[int]]:
+    """Return token ids of a few rows of a trainer's data: what it learns, or of GRPO what it has sampled last."""
+    dataset = trainer.train_dataset
+    if "input_ids" in dataset.column_names:
+        return cut_rows(len(dataset), lambda index: dataset[index]["input_ids"])
+    if "prompt_ids" in dataset.column_names:
+        return cut_rows(len(dataset), lambda index: dataset[index]["prompt_ids"] + dataset[index]["chosen_ids"])
+    sampled = [row for batch in trainer._buffered_inputs or () for row in _sampled(batch)]
+    if sampled:
+        return cut_rows(len(sampled), sampled.__getitem__)
+    return cut_rows(len(dataset), lambda index: policy.chat.encode(dataset[index]["prompt"]))
+
+
+def _sampled(batch: dict[str, Any]) -> list[list[int]]:
+    """Return prompt and completion of each row of a batch of GRPO, without its padding."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1).bool()
+    return [row[keep].tolist() for row, keep in zip(ids, mask, strict=True)]
 
 
 def _train(trainer: Trainer, checkpoint: Path | None) -> None:

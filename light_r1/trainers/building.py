@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig, PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from data_tools.rows.row import Dropped
 from light_r1.errors import DataError, StageError, did_you_mean
 from light_r1.models.chat import ChatFormat
 from light_r1.models.checkpoints import why_torn
-from light_r1.models.load import load_tokenizer
+from light_r1.models.load import load_tokenizer, show_tied_heads_bias
 
+log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=TrainingArguments)
 Rows: TypeAlias = Dataset | IterableDataset | str | Path | Iterable[Mapping[str, Any] | Dropped]
 
@@ -49,14 +51,77 @@ def prepared(
     return config, tokenizer, chat or ChatFormat(tokenizer)
 
 
-def settle(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
-    """Refuse what would spoil the saved model of a trainer that was just built, and let it prompt as it is trained.
+def adapter_weights(model: str | PreTrainedModel | PeftModel) -> dict[str, torch.Tensor]:
+    """Return a copy of the trained weights of a model's adapter by name; nothing without one.
+
+    For `mend_adapter`: TRL rounds those on quantised weights to bfloat16 when a trainer is built.
+    """
+    if not isinstance(model, PeftModel):
+        return {}
+    return {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def mend_adapter(trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
+    """Mend what TRL does to the adapter of a trainer that is being built; does nothing without one.
+
+    - It is held in fp32, also on quantised weights, unless DeepSpeed or FSDP hold it;
+    - the reference that TRL copies from it gets all of it: TRL forgets the rows of trained tokens;
+    - TRL's fused head finds a bias where peft has wrapped an output layer.
+
+    Args:
+        trainer: The trainer.
+        kept: What `adapter_weights` returned before.
+    """
+    model = trainer.model
+    if not isinstance(model, PeftModel):
+        return
+    show_tied_heads_bias(model)
+    weights = dict(model.named_parameters())
+    for name, value in kept.items():
+        weights[name].data = value.to(weights[name].device)
+    if not (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
+        for weight in weights.values():
+            if weight.requires_grad and weight.is_floating_point():
+                weight.data = weight.data.float()
+    if "ref" in model.peft_config:
+        for name, weight in weights.items():
+            parts = name.split(".")
+            if "default" in parts:
+                twin = weights[".".join("ref" if part == "default" else part for part in parts)]
+                twin.data = weight.data.clone()
+
+
+def settle(
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat, kept: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse what would spoil the saved model of a trainer that was just built, and mend what TRL leaves of it.
+
+    Args:
+        trainer: The trainer.
+        tokenizer: Its tokenizer, which gets the template that it is trained with.
+        chat: How rows are rendered.
+        kept: What `adapter_weights` returned before it was built.
 
     Raises:
         StageError: Its adapter would untie tied embeddings.
     """
-    _refuse_untying(model)
-    _answer_as_trained(model, tokenizer, chat)
+    _refuse_untying(trainer.model)
+    mend_adapter(trainer, kept)
+    if not (isinstance(trainer.model, PeftModel) or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
+        _warn_of_lost_steps(trainer.model)
+    _answer_as_trained(trainer.model, tokenizer, chat)
+
+
+def _warn_of_lost_steps(model: PreTrainedModel) -> None:
+    """Say that weights of less than fp32 lose most of a small step, where nothing keeps them in fp32."""
+    held = {weight.dtype for weight in model.parameters() if weight.requires_grad} - {torch.float32, torch.float64}
+    if held:
+        log.warning(
+            "Weights are trained in %s and nothing keeps them in fp32: AdamW's steps at 1e-6 change few of them, the "
+            "whole update is about a tenth of what it should be. Load the model in float32 and compute in bfloat16 "
+            "(bf16=True).",
+            ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in held)),
+        )
 
 
 def _tokenizer_of(model: str | PreTrainedModel, chat: ChatFormat | None) -> PreTrainedTokenizerBase:

@@ -37,11 +37,12 @@ from trl import DPOTrainer
 
 from light_r1.errors import DataError, StageError
 from light_r1.models.chat import ChatFormat
-from light_r1.models.load import show_tied_heads_bias
 from light_r1.trainers.building import (
     Rows,
+    adapter_weights,
     as_rows,
     held_out_rows,
+    mend_adapter,
     prepared,
     refuse_torn,
     settle,
@@ -104,6 +105,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
     ) -> None:
         config, processing_class, self.chat = prepared(model, args, SemiOnPolicyDPOConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
+        self._adapter = adapter_weights(model)
         needs_reference = ref_model is None and not config.precompute_ref_log_probs and "peft_config" not in kwargs
         if needs_reference and isinstance(model, PreTrainedModel) and not isinstance(model, PeftModel):
             raise StageError(
@@ -112,8 +114,6 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             )
         if isinstance(model, PeftModel) and "ref" in model.peft_config:
             model.delete_adapter("ref")  # that of an earlier trainer; TRL makes a new one of the adapter as it is
-        if isinstance(model, PeftModel):
-            show_tied_heads_bias(model)
         self.length_watch = LengthWatch()
         self._target_passed = False
         super().__init__(
@@ -125,8 +125,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        show_tied_heads_bias(self.model)
-        settle(self.model, processing_class, self.chat)
+        settle(self, processing_class, self.chat, self._adapter)
 
     def _prepare_dataset(
         self,
@@ -163,6 +162,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         # The parent keeps reference log-probs in a file beside the data set's own, named by its fingerprint and the
         # weights. Data sets in memory have no file, and fingerprints change with every process that renders text.
+        mend_adapter(self, self._adapter)  # the reference is scored while the trainer is built
         folder = Path(self.args.output_dir) / "reference" / f"{name}-{_content_hash(dataset)}"
         if self.accelerator.is_main_process and not folder.exists():
             being_written = folder.with_name(f"{folder.name}.tmp")

@@ -39,6 +39,7 @@ from light_r1.rewards.text import Reward
 from light_r1.rollouts.judge import time_outs
 from light_r1.trainers.building import (
     Rows,
+    adapter_weights,
     as_rows,
     held_out_rows,
     prepared,
@@ -104,6 +105,7 @@ class StagedGRPOTrainer(GRPOTrainer):
     ) -> None:
         config, processing_class, self.chat = prepared(model, args, StagedGRPOConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
+        self._adapter = adapter_weights(model)
         rows = self._with_prompts(as_rows(train_dataset, "train", self.dropped))
         held_out = held_out_rows(kwargs.pop("eval_dataset", None), self.dropped)
         if isinstance(held_out, dict):
@@ -127,7 +129,7 @@ class StagedGRPOTrainer(GRPOTrainer):
                 processing_class=processing_class,
                 **kwargs,
             )
-        settle(self.model, processing_class, self.chat)
+        settle(self, processing_class, self.chat, self._adapter)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         self.queue: PromptQueue | None = None
         self.choice: DynamicSampling | None = None

@@ -31,9 +31,9 @@ from trl import SFTTrainer
 
 from light_r1.errors import DataError, StageError
 from light_r1.models.chat import ChatFormat
-from light_r1.models.load import show_tied_heads_bias
 from light_r1.trainers.building import (
     Rows,
+    adapter_weights,
     as_rows,
     held_out_rows,
     prepared,
@@ -91,6 +91,7 @@ class CurriculumSFTTrainer(SFTTrainer):
     ) -> None:
         config, processing_class, self.chat = prepared(model, args, CurriculumSFTConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
+        self._adapter = adapter_weights(model)
         train_rows = as_rows(train_dataset, "train", self.dropped)
         held_out = held_out_rows(eval_dataset, self.dropped)
         if config.order != "random" and config.difficulty_column not in train_rows.column_names:
@@ -110,8 +111,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        show_tied_heads_bias(self.model)
-        settle(self.model, processing_class, self.chat)
+        settle(self, processing_class, self.chat, self._adapter)
         self._watch_difficulty()
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:

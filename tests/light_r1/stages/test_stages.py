@@ -118,6 +118,7 @@ def test_dpo_samples_judges_pairs_and_trains_round_by_round(start, tmp_path, rou
 
 def test_processes_that_did_not_find_each_other_stop_the_stage(start, tmp_path, monkeypatch):
     monkeypatch.setattr(Ranks, "barrier", lambda self: None)
+    monkeypatch.setattr(Ranks, "from_main", lambda self, make: make())
     job = replace(job_for(tmp_path, start, ROWS, args={"max_length": 256}), ranks=Ranks(0, 2))
     with pytest.raises(StageError, match="2 processes were launched, the trainer has 1"):
         load_stage("sft").run(job)
