@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from light_r1.errors import StageError
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.cost.estimate import Estimate, Work
-from light_r1.recipe.cost.formulas import checkpoint_bytes
+from light_r1.recipe.cost.formulas import model_bytes
 from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 
@@ -94,7 +94,7 @@ class MergeStage(Stage):
         shape = work.shape
         if shape is None:
             return Estimate()
-        weights, _ = checkpoint_bytes(shape, dtype=work.stage.model.dtype, lora_rank=None, sharded=False)
+        weights = model_bytes(shape, work.stage.model.dtype)
         return Estimate(disk_peak=weights, disk_kept=weights)
 
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:

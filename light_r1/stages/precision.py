@@ -2,7 +2,8 @@
 
 `model.dtype` is computed in. Weights that train are held in fp32 and cast for each matrix product (autocast), since a
 bfloat16 weight of 0.02 takes no step below 6e-5: at a learning rate of 1e-6 AdamW's steps vanish nearly all. Adapters
-are always fp32, frozen weights beside them are not. DeepSpeed and FSDP keep fp32 weights of their own.
+are always fp32, frozen weights beside them are not. DeepSpeed and FSDP keep fp32 weights of their own. A stage whose
+args set `bf16` or `fp16` computes as they say.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def precision_of(spec: StageSpec, *, trains: bool) -> Precision:
     if not trains:
         return Precision(model.dtype, model.dtype, saved, mixed=False)
     wanted = mixed_precision(spec)
-    computed = {"bf16": "bfloat16", "fp16": "float16"}.get(wanted, model.dtype)
     held = "float32" if model.keeps_masters(sharded=is_sharded(spec.args)) else model.dtype
+    computed = {"bf16": "bfloat16", "fp16": "float16"}.get(wanted, held)
     return Precision(computed, held, saved, mixed=wanted != "no")
 
 

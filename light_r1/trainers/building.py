@@ -112,6 +112,16 @@ def settle(
     _answer_as_trained(trainer.model, tokenizer, chat)
 
 
+def hold_as_computed(model: torch.nn.Module, trainer: Trainer) -> None:
+    """Hold the weights of a model that is only scored in the type that is computed in, unless an engine holds them."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(trainer.accelerator.mixed_precision)
+    if dtype is None or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        return
+    for weight in model.parameters():  # not the buffers: frequencies of rotary embeddings need fp32
+        if weight.is_floating_point():
+            weight.data = weight.data.to(dtype)
+
+
 def _warn_of_lost_steps(model: PreTrainedModel) -> None:
     """Say that weights of less than fp32 lose most of a small step, where nothing keeps them in fp32."""
     held = {weight.dtype for weight in model.parameters() if weight.requires_grad} - {torch.float32, torch.float64}

@@ -56,6 +56,8 @@ def check_stage_model(stage: StageSpec, findings: Findings) -> None:
         findings.at(f"{key}.quantization", "quantised weights cannot be trained", "a lora block beside it")
     if trains and model.dtype == "float16" and not model.lora:
         findings.at(f"{key}.dtype", "float16 weights cannot be trained: small updates vanish", "bfloat16 or float32")
+    if trains:
+        _note_precision(stage, findings)
     longest, positions = stage.args.get("max_length"), _positions(model)
     if trains and longest is not None and positions is not None and longest > positions:
         findings.at(
@@ -67,6 +69,17 @@ def check_stage_model(stage: StageSpec, findings: Findings) -> None:
         findings.at(
             f"{key}.lora.target_modules", "lm_head cannot have an adapter: TRL fuses it with the loss", "other layers"
         )
+
+
+def _note_precision(stage: StageSpec, findings: Findings) -> None:
+    """Say what is computed in where `bf16` or `fp16` of the args say something else than `dtype`."""
+    model, args = stage.model, stage.args
+    asked = [dtype for dtype, key in (("bfloat16", "bf16"), ("float16", "fp16")) if args.get(key)]
+    off = {"bfloat16": args.get("bf16"), "float16": args.get("fp16")}.get(model.dtype) is False
+    if asked and model.dtype not in asked:
+        findings.note(f"{stage.name}: computes in {asked[0]}, as its args say; model.dtype is {model.dtype}")
+    elif off and not asked and model.keeps_masters(sharded=False):
+        findings.note(f"{stage.name}: computes in float32, as its args say; model.dtype is {model.dtype}")
 
 
 def _positions(model: ModelSpec) -> int | None:

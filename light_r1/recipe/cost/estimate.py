@@ -16,6 +16,7 @@ from light_r1.recipe.cost.formulas import (
     checkpoint_bytes,
     device_for,
     forward_flops,
+    model_bytes,
     sampling_seconds,
     training_flops,
     training_memory,
@@ -132,17 +133,21 @@ def add_training(work: Work, estimate: Estimate, length: Amount | None, *, seque
         )
         estimate = add_sampling(work, estimate, length.value)
     longest = args["max_length"] if args.has("max_length") else (length.value if length else None)
+    sharded = is_sharded(device, work.processes)
+    masters = work.stage.model.keeps_masters(sharded=sharded)
     if longest:
         memory = training_memory(
             shape,
             dtype=dtype,
+            masters=masters,
+            sharded=sharded,
             tokens=args["per_device_train_batch_size"] * sequences * longest,
             recompute=args.recomputes,
             lora_rank=work.lora_rank,
             four_bit=bool((work.stage.model.quantization or {}).get("load_in_4bit")),
         )
         estimate = replace(estimate, memory=memory)
-    return _disk(work, estimate, shape, sharded=is_sharded(device, work.processes))
+    return _disk(work, estimate, shape, sharded=sharded, masters=masters)
 
 
 def is_sharded(device: Device, processes: int) -> bool:
@@ -150,17 +155,19 @@ def is_sharded(device: Device, processes: int) -> bool:
     return processes > 1 and device.name.startswith("H100")
 
 
-def _disk(work: Work, estimate: Estimate, shape: ModelShape, *, sharded: bool) -> Estimate:
+def _disk(work: Work, estimate: Estimate, shape: ModelShape, *, sharded: bool, masters: bool) -> Estimate:
     """Add the budget of checkpoints: all that are kept at once while training, then output, last and best."""
+    model = work.stage.model
     weights, optimizer = checkpoint_bytes(
-        shape, dtype=work.stage.model.dtype, lora_rank=work.lora_rank, sharded=sharded
+        shape, dtype=model.dtype, masters=masters, lora_rank=work.lora_rank, sharded=sharded
     )
+    output = weights if model.lora is not None else model_bytes(shape, model.save_dtype or model.dtype)
     written = _checkpoints_written(work, estimate)
     limit = work.args["save_total_limit"]
     at_once = written if limit is None else min(written, limit)
     best = 1 if work.args["load_best_model_at_end"] else 0
-    kept = weights * (1 + min(written, 1 + best))
-    return replace(estimate, disk_peak=at_once * (weights + optimizer) + weights, disk_kept=kept)
+    kept = output + weights * min(written, 1 + best)
+    return replace(estimate, disk_peak=at_once * (weights + optimizer) + output, disk_kept=kept)
 
 
 def _checkpoints_written(work: Work, estimate: Estimate) -> int:

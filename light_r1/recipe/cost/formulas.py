@@ -91,29 +91,41 @@ class TrainingMemory:
 
 
 def training_memory(
-    shape: ModelShape, *, dtype: str, tokens: float, recompute: bool, lora_rank: int | None, four_bit: bool
+    shape: ModelShape,
+    *,
+    dtype: str,
+    masters: bool,
+    sharded: bool,
+    tokens: float,
+    recompute: bool,
+    lora_rank: int | None,
+    four_bit: bool,
 ) -> TrainingMemory:
     """Estimate the memory of training with AdamW.
 
-    States: 16 bytes per trained weight (arXiv 1910.02054 §3.1: two bf16 copies, and weight, momentum and variance in
-    fp32; the same sum for fp32 training), and the frozen weights in `dtype` with LoRA, or half a byte in 4 bits.
+    States of a trained weight: 16 bytes where an engine keeps fp32 beside `dtype` (arXiv 1910.02054 §3.1: two bf16
+    copies, and weight, momentum and variance in fp32) and for fp32 training; 18 for fp32 weights under autocast, whose
+    cast copies live from forward to backward; four times its own size without fp32 anywhere. Frozen weights beside
+    adapters in `dtype`, or half a byte in 4 bits; adapters and their states in fp32.
     Activations with recomputation: one h-wide vector per layer and token, and the largest layer's own: 34 h bytes per
     token without the attention matrix (arXiv 2205.05198 §4.1 and table 2); without recomputation 34 h for every layer.
     Logits are not held: TRL's fused head computes the loss in chunks.
 
     Args:
         shape: The model.
-        dtype: Type of the weights.
+        dtype: Type that is computed in.
+        masters: Whether weights are held in fp32 under autocast.
+        sharded: Whether an engine trains that keeps fp32 weights of its own.
         tokens: Tokens of one forward pass of one process.
         recompute: Gradient checkpointing.
         lora_rank: Rank of the adapters; None trains all weights.
         four_bit: Whether frozen weights are held in 4 bits.
     """
     size = _BYTES[dtype]
-    if lora_rank is None:
-        states = 16.0 * shape.parameters
-    else:
+    if lora_rank is not None:
         states = (0.5 if four_bit else size) * shape.parameters + 16.0 * shape.lora_parameters(lora_rank)
+    else:
+        states = shape.parameters * (18.0 if masters else 16.0 if sharded else 4.0 * size)
     h = shape.hidden_size * size / 2
     layers = shape.num_hidden_layers
     per_token = 2 * h * layers + 34 * h if recompute else 34 * h * layers
@@ -141,11 +153,19 @@ def sampling_seconds(shape: ModelShape, tokens: float, length: float, *, dtype: 
     return max(reading, computing) / together * tokens * devices
 
 
-def checkpoint_bytes(shape: ModelShape, *, dtype: str, lora_rank: int | None, sharded: bool) -> tuple[float, float]:
+def model_bytes(shape: ModelShape, dtype: str) -> float:
+    """Bytes of a whole model on disk."""
+    return float(shape.parameters * _BYTES[dtype])
+
+
+def checkpoint_bytes(
+    shape: ModelShape, *, dtype: str, masters: bool, lora_rank: int | None, sharded: bool
+) -> tuple[float, float]:
     """Return the bytes of a checkpoint's weights and of its optimizer states.
 
-    AdamW keeps two numbers per trained weight in the weights' type; sharded training (DeepSpeed, FSDP with mixed
-    precision) keeps them and the weights in fp32: 12 bytes.
+    AdamW keeps two numbers per trained weight in the weights' type, which is fp32 for adapters and `masters`; sharded
+    training (DeepSpeed, FSDP with mixed precision) keeps them and the weights in fp32: 12 bytes.
     """
     trained = shape.parameters if lora_rank is None else shape.lora_parameters(lora_rank)
-    return float(trained * _BYTES[dtype]), float(trained * (12 if sharded else 2 * _BYTES[dtype]))
+    size = 4 if masters or lora_rank is not None else _BYTES[dtype]
+    return float(trained * size), float(trained * (12 if sharded else 2 * size))

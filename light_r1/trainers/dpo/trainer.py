@@ -163,7 +163,8 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         # The parent keeps reference log-probs in a file beside the data set's own, named by its fingerprint and the
         # weights. Data sets in memory have no file, and fingerprints change with every process that renders text.
         mend_adapter(self, self._adapter)  # the reference is scored while the trainer is built
-        folder = Path(self.args.output_dir) / "reference" / f"{name}-{_content_hash(dataset)}"
+        key = _hash_of([_content_hash(dataset), *self._scored_as()])
+        folder = Path(self.args.output_dir) / "reference" / f"{name}-{key}"
         if self.accelerator.is_main_process and not folder.exists():
             being_written = folder.with_name(f"{folder.name}.tmp")
             shutil.rmtree(being_written, ignore_errors=True)
@@ -172,6 +173,18 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         self.accelerator.wait_for_everyone()
         dataset = load_from_disk(str(folder))
         return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    def _scored_as(self) -> list[Any]:
+        """Return what the log-probs of a reference depend on besides pairs and weights, which TRL hashes."""
+        model, args = self.ref_model or self.model, self.args
+        config = {
+            k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")
+        }
+        adapters = {k: v.to_dict() for k, v in model.peft_config.items()} if isinstance(model, PeftModel) else {}
+        weights = {k: hashlib.sha256(v.float().cpu().numpy().tobytes()).hexdigest() for k, v in self._adapter.items()}
+        settings = [args.ld_alpha, args.disable_dropout, args.share_prefixes, args.tf32, args.torch_compile]
+        precision = [self.accelerator.mixed_precision, str(model.dtype), model.config._attn_implementation]
+        return [config, adapters, weights, settings, precision]
 
     def compute_ref_log_probs(
         self, model: torch.nn.Module, inputs: dict[str, Any]
@@ -250,6 +263,13 @@ def _content_hash(dataset: Dataset) -> str:
     for batch in dataset.select_columns(sorted(dataset.column_names)).iter(batch_size=1000):
         digest.update(json.dumps(batch, default=str).encode())
     return digest.hexdigest()[:16]
+
+
+def _hash_of(values: list[Any]) -> str:
+    def plain(value: Any) -> Any:
+        return sorted(map(str, value)) if isinstance(value, set) else str(value)
+
+    return hashlib.sha256(json.dumps(values, default=plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class _Noting:

@@ -42,6 +42,7 @@ from light_r1.trainers.building import (
     adapter_weights,
     as_rows,
     held_out_rows,
+    hold_as_computed,
     prepared,
     refuse_torn,
     settle,
@@ -129,6 +130,8 @@ class StagedGRPOTrainer(GRPOTrainer):
                 processing_class=processing_class,
                 **kwargs,
             )
+        if needs_reference and not config.sync_ref_model:
+            hold_as_computed(self.ref_model, self)
         settle(self, processing_class, self.chat, self._adapter)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         self.queue: PromptQueue | None = None

@@ -45,11 +45,14 @@ def test_training_costs_three_forwards_one_more_with_recomputation_one_less_with
     assert training_flops(SMALL, 7, 10, recompute=False, lora=True) == 2 * 7 * forward
 
 
-def test_memory_of_full_training_is_16_bytes_a_weight_and_lora_holds_frozen_ones_once():
+def test_memory_of_training_is_counted_by_where_the_fp32_weights_are_and_lora_holds_frozen_ones_once():
     shape = SHAPES["Qwen/Qwen2.5-7B-Instruct"]
-    common = {"dtype": "bfloat16", "tokens": 1000, "recompute": True}
+    common = {"dtype": "bfloat16", "tokens": 1000, "recompute": True, "sharded": True, "masters": False}
     full = training_memory(shape, **common, lora_rank=None, four_bit=False)
     assert full.states == 16 * shape.parameters
+    for kept, each in (({"masters": True}, 18), ({"masters": False}, 8), ({"dtype": "float32", "masters": False}, 16)):
+        alone = training_memory(shape, **{**common, "sharded": False, **kept}, lora_rank=None, four_bit=False)
+        assert alone.states == each * shape.parameters
     assert full.per_process(8, sharded=True) == full.states / 8 + full.activations
     lora = training_memory(shape, **common, lora_rank=64, four_bit=False)
     assert lora.states == 2 * shape.parameters + 16 * shape.lora_parameters(64)
@@ -71,6 +74,9 @@ def test_sampling_is_bound_by_reading_weights_and_does_not_depend_on_how_they_ar
 def test_devices_and_checkpoints():
     assert device_for(SMALL) is CPU_CORE
     assert device_for(SHAPES["Qwen/Qwen2.5-7B-Instruct"]) is H100
-    weights, optimizer = checkpoint_bytes(SMALL, dtype="bfloat16", lora_rank=None, sharded=False)
-    assert (weights, optimizer) == (2 * SMALL.parameters, 4 * SMALL.parameters)
-    assert checkpoint_bytes(SMALL, dtype="bfloat16", lora_rank=None, sharded=True)[1] == 12 * SMALL.parameters
+    whole = {"dtype": "bfloat16", "lora_rank": None}
+    for masters, sharded, weights, optimizer in ((False, False, 2, 4), (True, False, 4, 8), (False, True, 2, 12)):
+        found = checkpoint_bytes(SMALL, **whole, masters=masters, sharded=sharded)
+        assert found == (weights * SMALL.parameters, optimizer * SMALL.parameters)
+    adapter = checkpoint_bytes(SMALL, dtype="bfloat16", masters=False, lora_rank=8, sharded=False)
+    assert adapter == (4 * SMALL.lora_parameters(8), 8 * SMALL.lora_parameters(8))
