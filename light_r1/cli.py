@@ -19,6 +19,7 @@ from light_r1.run.command import (
     add_overrides,
     add_recipe,
     add_stages,
+    add_verify,
     check_names,
     guarded,
     plan_command,
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     for added in (run, plan, launch):
         add_recipe(added)
         add_stages(added)
+    for added in (run, launch):
+        add_verify(added)
     for added in (plan, launch):
         added.add_argument("--processes", type=_count, metavar="N", help="number of processes (GPUs)")
     launch.add_argument("--config", metavar="NAME", help="accelerate config: ddp, zero2, zero3, fsdp, or a file")
@@ -91,9 +94,12 @@ def _count(text: str) -> int:
 def _launch(args: argparse.Namespace) -> int:
     from light_r1.run.check import load_checked
     from light_r1.run.launch import launch, stage_commands
+    from light_r1.run.verify import verify_outputs
 
     recipe = load_checked(args.recipe, args.overrides, world_size=args.processes).recipe
     check_names(recipe, args)
+    if args.verify_outputs:
+        verify_outputs(recipe)
     return launch(
         stage_commands(
             recipe,

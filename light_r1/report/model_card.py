@@ -6,6 +6,7 @@ import json
 
 import yaml
 
+from light_r1.report.handovers import card_text
 from light_r1.report.summary import START, Json, RunSummary, StageSummary, score_name
 from light_r1.run_dir.files import write_whole
 
@@ -32,6 +33,7 @@ def card(run: RunSummary, stage: StageSummary) -> str:
         *(_made(run, ancestor) for ancestor in lineage(run, stage)),
         f"Fingerprint {manifest.get('fingerprint')}, seed {manifest.get('seed')}, "
         f"{manifest.get('world_size')} process(es). {versions}.",
+        *filter(None, [card_text(run.root, stage.name, manifest.get("handover"))]),
         *_recipe(run),
     ]
     return "\n\n".join(parts) + "\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from light_r1.report.blocks import Block, Heading, Image, Paragraph, Table, Verbatim, markdown, page, table_lines
+from light_r1.report.handovers import HEAD, loaded_models, table_row
 from light_r1.report.model_card import write_cards
 from light_r1.report.plots import Picture, draw_all
 from light_r1.report.summary import (
@@ -122,6 +123,8 @@ def _blocks(run: RunSummary, pictures: Sequence[Picture]) -> list[Block]:
     if funnel:
         rows = [[r.name, f"{r.rows_in:,}", f"{r.kept:,} {r.unit}", _reasons(r.dropped)] for r in funnel]
         blocks += [Heading("Data"), Table(["stage", "in", "out", "dropped"], rows), *images("data")]
+    if loaded := loaded_models(run.root):
+        blocks += [Heading("Handovers"), Paragraph(_HANDOVERS), Table(HEAD, [table_row(one) for one in loaded])]
     for stage in run.stages:
         curves = images(stage.name)
         if curves:
@@ -129,6 +132,13 @@ def _blocks(run: RunSummary, pictures: Sequence[Picture]) -> list[Block]:
     for benchmark in run.benchmarks:
         blocks += _sample_blocks(run, benchmark)
     return blocks
+
+
+_HANDOVERS = (
+    "Each model as the stage behind it has found it: files whose bytes are those that were written, and the mean "
+    "log-prob of a token on rows of its own data, before it was saved and after it was loaded. The distance is the "
+    "mean absolute difference at the worst row."
+)
 
 
 def _summary(run: RunSummary) -> str:

@@ -39,6 +39,7 @@ def run_main(argv: Sequence[str]) -> int:
     )
     add_recipe(parser)
     add_stages(parser)
+    add_verify(parser)
     parser.add_argument("--plan", action="store_true", help="print what would run and what it takes, and run nothing")
     args = parser.parse_args(argv)
     args.processes = None
@@ -70,6 +71,15 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--from", metavar="NAME", dest="start", help="this stage and those after it")
 
 
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """Add `--verify-outputs`."""
+    parser.add_argument(
+        "--verify-outputs",
+        action="store_true",
+        help="first compare every output of finished stages with its manifest, byte by byte",
+    )
+
+
 def check_names(recipe: Recipe, args: argparse.Namespace) -> None:
     """Refuse a stage that the recipe does not have."""
     names = [stage.name for stage in recipe.stages]
@@ -88,7 +98,7 @@ def run_command(args: argparse.Namespace) -> int:
     from light_r1.ranks import leave_ranks
     from light_r1.run.walk import run_recipe
 
-    run_recipe(checked.recipe, only=args.stage, start=args.start)
+    run_recipe(checked.recipe, only=args.stage, start=args.start, verify_outputs=args.verify_outputs)
     leave_ranks()
     return 0
 

@@ -18,6 +18,7 @@ from light_r1.models.checkpoints import last_checkpoint, prune_checkpoints, set_
 from light_r1.ranks import Ranks, current_ranks
 from light_r1.recipe.read import resolved
 from light_r1.recipe.spec import Recipe
+from light_r1.run import verify
 from light_r1.run.agenda import Agenda, Planned, selected
 from light_r1.run.check import load_checked
 from light_r1.run.console import attempt_log, console, quiet_libraries
@@ -39,6 +40,7 @@ def run_recipe(
     only: str | None = None,
     start: str | None = None,
     overrides: Sequence[str] = (),
+    verify_outputs: bool = False,
 ) -> Path:
     """Run a recipe's stages, or some of them.
 
@@ -51,13 +53,15 @@ def run_recipe(
         only: Run this stage alone (and its implicit evaluation).
         start: Run this stage and those after it.
         overrides: `key=value` texts, when `recipe` is a file or name.
+        verify_outputs: Compare every output of the stages that are done with its manifest first, byte by byte.
 
     Returns:
         The run folder.
 
     Raises:
         RecipeError: The recipe has faults.
-        RunDirError: Another run holds the folder, or a stage that is not to be run is needed but not done.
+        RunDirError: Another run holds the folder, a stage that is not to be run is needed but not done, or an output
+            has other bytes than it was written with.
         DataError: A data file, row or column is not what a stage needs.
         StageError: A stage cannot go on.
     """
@@ -66,6 +70,8 @@ def run_recipe(
     ranks = current_ranks()
     run = Run(recipe, RunDir(Path(recipe.output_dir) / recipe.name), ranks)
     with run.dir.lock() if ranks.is_main else nullcontext(), console(ranks):
+        if verify_outputs:
+            ranks.from_main(lambda: verify.verify_outputs(recipe))
         run.walk(selected(recipe, only=only, start=start))
     return run.dir.root
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def verify_bytes(path: str | Path, job: StageJob) -> None:
     """
     files = job.ranks.from_main(lambda: compare_bytes(Path(path), job.spec.name))
     if files and job.ranks.is_main:
-        job.dir.note_loaded(_name(path, job), {"files": files})
+        _note(job, path, {"files": files})
 
 
 def compare_bytes(model: Path, loader: str) -> int:
@@ -129,17 +129,18 @@ def prove(model: torch.nn.Module, handover: Handover, job: StageJob, precision: 
         model, handover.rows, vocabulary=handover.vocabulary or None, computing=precision.computing(device)
     )
     if handover.logprobs is None:
-        if job.ranks.is_main and job.model_input:
-            write_handover(path, rescored(handover, found, vocabulary=width, dtype=precision.computed))
+        scored = rescored(handover, found, vocabulary=width, dtype=precision.computed)
+        if job.ranks.is_main:
+            write_handover(path, scored)
+            _note(job, path, {"logprob": scored.mean, "tokens": scored.tokens})
         return
     checked = check_logprobs(handover, found, dtype=precision.computed, folder=path, loader=job.spec.name)
     if job.ranks.is_main:
-        name = _name(path, job)
-        job.dir.note_loaded(name, {**job.dir.read_loaded().get(name, {}), **_numbers(asdict(checked))})
+        _note(job, path, {"logprob": checked.now, "distance": checked.distance, "tolerance": checked.tolerance})
         log.info(
             "%s: %s is the model that was handed over: mean log-prob %.4f then, %.4f now (distance %.2g of %g)",
             job.spec.name,
-            name,
+            _name(path, job),
             checked.before,
             checked.now,
             checked.distance,
@@ -147,9 +148,9 @@ def prove(model: torch.nn.Module, handover: Handover, job: StageJob, precision: 
         )
 
 
-def _numbers(checked: dict[str, Any]) -> dict[str, Any]:
-    checked.pop("before")
-    return {"logprob": checked.pop("now"), **checked}
+def _note(job: StageJob, path: str | Path, found: dict[str, Any]) -> None:
+    name = _name(path, job)
+    job.dir.note_loaded(name, {**job.dir.read_loaded().get(name, {}), **found})
 
 
 def _name(path: str | Path, job: StageJob) -> str:

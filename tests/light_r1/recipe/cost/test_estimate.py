@@ -92,7 +92,7 @@ def test_a_merge_takes_disk_only(recipe):
 def test_disk_holds_all_checkpoints_while_training_and_weights_afterwards(recipe, tmp_path):
     weights = 2 * 7.616e9
     found = of(recipe, "sft")
-    # TRL saves every 500 steps; 68 steps make one checkpoint at the end, in fp32. Adam keeps two more numbers a weight.
+    # TRL saves every 500 steps; 68 make one checkpoint at the end, in fp32. Adam keeps two more numbers a weight.
     assert found.disk_peak == pytest.approx(weights + 3 * 2 * weights, rel=1e-3)
     assert found.disk_kept == pytest.approx(weights + 2 * weights, rel=1e-3)
 
