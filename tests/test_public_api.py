@@ -60,7 +60,7 @@ NAMES = {
     },
 }
 SIGNATURES = {
-    light_r1.run_recipe: "recipe, *, only, start, overrides",
+    light_r1.run_recipe: "recipe, *, only, start, overrides, verify_outputs",
     light_r1.merge_models: "models, out, *, method, base, weights, densities, scale, normalize, seed, shard_bytes",
     light_r1.build_pairs: "rows, chat, options",
     data_tools.verify: "prediction, gold, *, with_thought",

@@ -131,7 +131,10 @@ def load_adapter(path: str | Path, *, trainable: bool = False, **options: Any) -
     tokens = len(load_tokenizer(path))
     if tokens > model.get_input_embeddings().weight.shape[0]:  # as peft does: tokens that were added in training
         model.resize_token_embeddings(tokens)
-    return PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
+    adapter = PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
+    for config in adapter.peft_config.values():
+        config.base_model_name_or_path = base  # where it was found, for whoever saves the adapter again
+    return adapter
 
 
 def base_of(path: str | Path) -> tuple[str, str | None]:

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from light_r1.errors import StageError
+from light_r1.models.handover import TOLERANCE, read_handover, write_handover
+from light_r1.models.load import load_model, save_model
+from light_r1.run_dir.folder import StageDir
+from light_r1.run_dir.manifest import Manifest, describe_outputs
+from light_r1.stages import load_stage
+from light_r1.stages.base import Artifact, StageJob
+from light_r1.stages.policy import Policy
+from tests.conftest import make_model
+from tests.light_r1.stages.test_stages import ROWS, job_for
+
+LORA = {"r": 4, "lora_alpha": 64, "target_modules": "all-linear"}
+OTHER_LORA = {"r": 2, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
+ARGS = {"max_length": 256, "learning_rate": 0.03, "max_steps": 4}
+GRPO = {"max_length": None, "num_generations": 4, "max_completion_length": 8, "learning_rate": 0.01}
+KINDS = {
+    "sft": ({}, {}),
+    "dpo": ({"loss_type": ["sigmoid"]}, {}),
+    "grpo": (GRPO, {"rewards": ["tests.light_r1.stages.test_handover:by_length"]}),
+}
+
+
+def by_length(completions, **kwargs):
+    return [float(sum(map(ord, completion)) % 5) for completion in completions]
+
+
+def rows_of(kind: str) -> list[dict]:
+    if kind != "dpo":
+        return ROWS
+    wrong = "<think>\nno\n</think>\n\n\\boxed{0}"
+    return [{"problem": row["problem"], "chosen": row["solution"], "rejected": wrong} for row in ROWS]
+
+
+@pytest.fixture
+def base(tokenizer, tmp_path) -> Artifact:
+    save_model(make_model(tokenizer).bfloat16().float(), tokenizer, tmp_path / "start")
+    return Artifact(tmp_path / "start", "model", "0" * 16)
+
+
+def finished(folder: Path, start: Artifact, kind="sft", *, dtype="float32", lora=None, args=None, **model) -> StageJob:
+    """Run a stage as a run does, its manifest included."""
+    own, options = KINDS[kind]
+    fields = {**ARGS, **own, **(args or {})}
+    if dtype != "float32":
+        fields["bf16"] = True
+    job = job_for(folder, start, rows_of(kind), options=options, lora=lora)
+    args = {key: value for key, value in {**job.spec.args, **fields}.items() if value is not None}
+    job = replace(job, spec=replace(job.spec, args=args, model=replace(job.spec.model, dtype=dtype, **model)))
+    result = load_stage(kind).run(job)
+    times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:00+00:00", "seconds": 1.0}
+    job.dir.write_manifest(
+        Manifest(
+            stage="stage",
+            type=kind,
+            fingerprint="0",
+            outputs=describe_outputs(job.dir.path),
+            handover=result.handover,
+            loaded=job.dir.read_loaded(),
+            **times,
+        )
+    )
+    return job
+
+
+def artifact(job: StageJob) -> Artifact:
+    return Artifact(job.dir.output / "model", "model", "0" * 16)
+
+
+def loads(folder: Path, model: Artifact, *, trains=True, dtype="float32", lora=None, handover="logprobs") -> Policy:
+    """Load a model as the next stage does."""
+    job = job_for(folder, model, ROWS, lora=lora)
+    spec = replace(job.spec, model=replace(job.spec.model, dtype=dtype))
+    return Policy(replace(job, spec=spec, recipe=replace(job.recipe, handover=handover)), trains=trains)
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(folder, dtype="float32").state_dict()
+
+
+def moved(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return sum(float((one[name] - other[name]).abs().sum()) for name in one)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clean_handover_is_at_most_a_fifth_of_the_tolerance(base, tmp_path, kind, lora, dtype):
+    job = finished(tmp_path / "one", base, kind, dtype=dtype, lora=lora)
+    begun, ended = state(base.path), state(job.dir.output / "model")
+    assert moved(begun, ended) > 1, "nothing was trained"
+    for name, trains in (("trained", True), ("sampled", False)):
+        loads(tmp_path / name, artifact(job), trains=trains, dtype=dtype, lora=lora)
+        found = StageDir(tmp_path / name / "stage").read_loaded()["start"]
+        assert found["files"] >= 4
+        assert found["distance"] <= TOLERANCE[dtype] / 5, found
+        assert found["logprob"] == pytest.approx(job.dir.read_manifest().handover["logprob"], abs=TOLERANCE[dtype] / 5)
+
+
+@pytest.mark.parametrize("second", ["sft", "dpo", "grpo"])
+@pytest.mark.parametrize("same", [True, False], ids=["same-lora", "other-lora"])
+def test_lora_behind_lora_keeps_what_was_trained_before(base, tmp_path, second, same):
+    first = finished(tmp_path / "one", base, lora=LORA)
+    still = {"learning_rate": 1e-12}
+    job = finished(tmp_path / "two", artifact(first), second, lora=LORA if same else OTHER_LORA, args=still)
+    third = finished(tmp_path / "three", artifact(job), lora=LORA, args=still)
+    begun, trained = state(base.path), state(first.dir.output / "model")
+    for each in (job, third):
+        assert moved(state(each.dir.output / "model"), trained) < 1e-4 * moved(trained, begun)
+    assert (job.dir.path / "start").exists() != same  # another adapter needs a base of its own
+    plain = json.loads((job.dir.output / "model/adapter_config.json").read_text())["base_model_name_or_path"]
+    whole = PeftModel.from_pretrained(load_model(plain, dtype="float32"), str(job.dir.output / "model"))
+    assert moved(whole.merge_and_unload().state_dict(), trained) < 1e-4 * moved(trained, begun)
+    assert not (job.dir.output / "model" / "ref").exists()
+
+
+def test_a_base_that_peft_is_not_told_of_is_caught_by_the_next_stage(base, tmp_path, monkeypatch):
+    """The fault that lost whole trainings: a new adapter over merged weights that names the first base as its own."""
+    first = finished(tmp_path / "one", base, lora=LORA)
+
+    def saved(policy: Policy, job: StageJob) -> str:
+        policy.model.name_or_path = str(base.path)
+        return str(base.path)
+
+    with monkeypatch.context() as planted:
+        planted.setattr(Policy, "saved", saved)
+        second = finished(tmp_path / "two", artifact(first), lora=OTHER_LORA, args={"learning_rate": 1e-4})
+    with pytest.raises(StageError, match="is not the model that was trained"):
+        loads(tmp_path / "three", artifact(second), lora=OTHER_LORA)
+    loads(tmp_path / "four", artifact(second), lora=OTHER_LORA, handover="bytes")  # its bytes are what was written
+
+
+def flip_byte(folder: Path) -> None:
+    file = next(folder.glob("*.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+
+def leave_shard(folder: Path) -> None:
+    save_file({"model.norm.weight": torch.zeros(2)}, folder / "model-00001-of-00002.safetensors")
+
+
+def cast_twice(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    weights = {name: value.bfloat16().float().clone() for name, value in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def lose_file(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+@pytest.mark.parametrize("fault", [flip_byte, leave_shard, cast_twice, lose_file])
+def test_files_that_are_not_those_that_were_written_are_seen_by_their_bytes(base, tmp_path, fault):
+    job = finished(tmp_path / "one", base)
+    fault(job.dir.output / "model")
+    with pytest.raises(StageError, match=r"other bytes|was not written|is missing"):
+        loads(tmp_path / "two", artifact(job), handover="bytes")
+
+
+def shift_rows(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"].roll(1, 0).clone()
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def shift_tokens(folder: Path) -> None:
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    names = [name for name in vocabulary if len(name) == 1]
+    for name, other in zip(names, names[1:] + names[:1], strict=True):
+        vocabulary[name] = names.index(other) + len(vocabulary) - len(names)
+    file.write_text(json.dumps(content))
+
+
+def lose_adapter(folder: Path) -> None:
+    file = folder / "adapter_model.safetensors"
+    weights = {name: torch.zeros_like(value) for name, value in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def change_base(folder: Path) -> None:
+    file = folder / "adapter_config.json"
+    config = json.loads(file.read_text())
+    wrong = folder.parents[2] / "other"
+    shutil.copytree(config["base_model_name_or_path"], wrong)
+    shift_rows(wrong)
+    file.write_text(json.dumps({**config, "base_model_name_or_path": str(wrong)}))
+    write_handover(folder, replace(read_handover(folder), base=None, base_hash=None))
+
+
+@pytest.mark.parametrize(
+    ("fault", "lora"), [(shift_rows, None), (shift_tokens, None), (lose_adapter, LORA), (change_base, LORA)]
+)
+def test_a_model_that_means_something_else_is_seen_without_its_manifest(base, tmp_path, fault, lora):
+    job = finished(tmp_path / "one", base, lora=lora)
+    job.dir.manifest_json.unlink()
+    fault(job.dir.output / "model")
+    with pytest.raises(StageError, match=r"not the model that was trained|tokenizer is not the one"):
+        loads(tmp_path / "two", artifact(job), lora=lora)
+
+
+def test_the_base_of_an_adapter_is_found_again_in_a_run_that_was_moved_and_one_that_changed_is_named(base, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.move(base.path, tmp_path / "run" / "start")
+    inside = Artifact(tmp_path / "run" / "start", "model", "0" * 16)
+    job = finished(tmp_path / "run" / "one", inside, lora=LORA)
+    want = state(job.dir.output / "model")
+    shutil.move(tmp_path / "run", tmp_path / "elsewhere")
+    adapter = tmp_path / "elsewhere" / job.dir.output.relative_to(tmp_path / "run") / "model"
+    assert moved(state(adapter), want) == 0
+    again = finished(tmp_path / "two", Artifact(adapter, "model", "0" * 16), lora=LORA, args={"learning_rate": 1e-12})
+    assert moved(state(again.dir.output / "model"), want) < 1e-3
+    flip_byte(tmp_path / "elsewhere" / "start")
+    with pytest.raises(StageError, match="not the base that the adapter"):
+        loads(tmp_path / "three", Artifact(adapter, "model", "0" * 16), handover="bytes")
