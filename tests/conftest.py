@@ -73,15 +73,15 @@ def tiny_model(tokenizer):
     return make_model(tokenizer)
 
 
-def make_model(tokenizer, *, seed: int = 0, layers: int = 2, tied: bool = True):
+def make_model(tokenizer, *, seed: int = 0, layers: int = 2, tied: bool = True, hidden: int = 32):
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,

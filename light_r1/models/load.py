@@ -179,7 +179,21 @@ def _from_pretrained(
         from transformers import BitsAndBytesConfig
 
         options["quantization_config"] = BitsAndBytesConfig(**quantization)
-    return AutoModelForCausalLM.from_pretrained(path, **options)
+    model = AutoModelForCausalLM.from_pretrained(path, **options)
+    if quantization:
+        keep_trainable(model)
+    return model
+
+
+def keep_trainable(model: torch.nn.Module) -> None:
+    """Keep 4-bit weights on a CPU in the form that has a backward pass.
+
+    On CPUs with bfloat16 units, bitsandbytes packs a layer for inference in its first forward pass without a gradient
+    (a reference, a sample, an evaluation), and can then train through it no more.
+    """
+    for module in model.modules():
+        if type(module).__module__.startswith("bitsandbytes."):
+            module.support_avx512bf16_for_cpu = False
 
 
 def init_model(

@@ -18,7 +18,7 @@ from data_tools.rows.row import Dropped
 from light_r1.errors import DataError, StageError, did_you_mean
 from light_r1.models.chat import ChatFormat
 from light_r1.models.checkpoints import why_torn
-from light_r1.models.load import load_tokenizer, show_tied_heads_bias
+from light_r1.models.load import keep_trainable, load_tokenizer, show_tied_heads_bias
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=TrainingArguments)
@@ -45,6 +45,8 @@ def prepared(
         StageError: `model` is the path of an adapter, `args` another trainer's, or there is no tokenizer.
     """
     _refuse_adapter(model)
+    if not isinstance(model, str):
+        keep_trainable(model)
     config = _config_or_default(args, kind, model)
     if tokenizer is None:
         tokenizer = _tokenizer_of(model, chat)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file, save_file
 
 from light_r1.errors import StageError
 from light_r1.models.handover import TOLERANCE, read_handover, write_handover
-from light_r1.models.load import load_model, save_model
+from light_r1.models.load import load_model, load_tokenizer, save_model
 from light_r1.run_dir.folder import StageDir
 from light_r1.run_dir.manifest import Manifest, describe_outputs
 from light_r1.stages import load_stage
 from light_r1.stages.base import Artifact, StageJob
 from light_r1.stages.policy import Policy
-from tests.conftest import make_model
+from tests.conftest import character_tokenizer, make_model
 from tests.light_r1.stages.test_stages import ROWS, job_for
 
 LORA = {"r": 4, "lora_alpha": 64, "target_modules": "all-linear"}
@@ -49,7 +49,9 @@ def base(tokenizer, tmp_path) -> Artifact:
     return Artifact(tmp_path / "start", "model", "0" * 16)
 
 
-def finished(folder: Path, start: Artifact, kind="sft", *, dtype="float32", lora=None, args=None, **model) -> StageJob:
+def finished(
+    folder: Path, start: Artifact, kind="sft", *, dtype="float32", lora=None, args=None, tags=False, **model
+) -> StageJob:
     """Run a stage as a run does, its manifest included."""
     own, options = KINDS[kind]
     fields = {**ARGS, **own, **(args or {})}
@@ -57,7 +59,9 @@ def finished(folder: Path, start: Artifact, kind="sft", *, dtype="float32", lora
         fields["bf16"] = True
     job = job_for(folder, start, rows_of(kind), options=options, lora=lora)
     args = {key: value for key, value in {**job.spec.args, **fields}.items() if value is not None}
-    job = replace(job, spec=replace(job.spec, args=args, model=replace(job.spec.model, dtype=dtype, **model)))
+    spec = replace(job.spec, args=args, model=replace(job.spec.model, dtype=dtype, **model))
+    recipe = replace(job.recipe, chat=replace(job.recipe.chat, add_think_tokens=tags))
+    job = replace(job, spec=spec, recipe=recipe)
     result = load_stage(kind).run(job)
     times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:00+00:00", "seconds": 1.0}
     job.dir.write_manifest(
@@ -228,3 +232,53 @@ def test_the_base_of_an_adapter_is_found_again_in_a_run_that_was_moved_and_one_t
     flip_byte(tmp_path / "elsewhere" / "start")
     with pytest.raises(StageError, match="not the base that the adapter"):
         loads(tmp_path / "three", Artifact(adapter, "model", "0" * 16), handover="bytes")
+
+
+QUANTIZED = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "bfloat16"}
+
+
+@pytest.fixture
+def wide(tokenizer, tmp_path) -> Artifact:
+    """A model whose layers bitsandbytes can pack: blocks of 64 weights on a CPU."""
+    model = make_model(tokenizer, hidden=128)
+    save_model(model.bfloat16(), tokenizer, tmp_path / "start")
+    return Artifact(tmp_path / "start", "model", "0" * 16)
+
+
+@pytest.mark.parametrize("second", ["sft", "dpo", "grpo"])
+def test_adapters_on_quantised_weights_are_gone_on_with_in_fp32(wide, tmp_path, second):
+    pytest.importorskip("bitsandbytes", reason="4-bit weights need bitsandbytes")
+    fields = {"dtype": "bfloat16", "lora": LORA, "quantization": QUANTIZED}
+    first = finished(tmp_path / "one", wide, **fields)
+    job = finished(tmp_path / "two", artifact(first), second, **fields, args={"learning_rate": 1e-12})
+    before, after = (load_file(each.dir.output / "model/adapter_model.safetensors") for each in (first, job))
+    assert {value.dtype for value in after.values()} == {torch.float32}
+    for name, value in before.items():
+        assert torch.allclose(value, after[name], atol=1e-9), name  # TRL would round them to bfloat16
+    found = job.dir.read_loaded()["start"]
+    assert found["distance"] <= TOLERANCE["bfloat16"] / 5
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_with_added_think_tags_holds_their_rows_and_no_others(tmp_path, kind, tied):
+    tokenizer = character_tokenizer("chatml", think_special=False)
+    save_model(make_model(tokenizer, tied=tied), tokenizer, tmp_path / "start")
+    start = Artifact(tmp_path / "start", "model", "0" * 16)
+    first = finished(tmp_path / "one", start, kind, lora=LORA, tags=True)
+    job = finished(tmp_path / "two", artifact(first), kind, lora=LORA, tags=True)
+    folder = job.dir.output / "model"
+    weights = load_file(folder / "adapter_model.safetensors")
+    rows = {name: value for name, value in weights.items() if "lora_" not in name}
+    assert [tuple(value.shape) for value in rows.values()] == [(2, 32)] * (1 if tied else 2)
+    assert (folder / "adapter_model.safetensors").stat().st_size < 100_000
+    for one, other in zip(
+        rows.values(), load_file(first.dir.output / "model/adapter_model.safetensors").values(), strict=False
+    ):
+        assert one.shape != other.shape or not torch.equal(one, other), "the rows of the tags were not trained"
+    plain = AutoPeftModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    ids = torch.tensor([tokenizer("1+1")["input_ids"]])
+    assert torch.allclose(plain(ids).logits, load_model(folder, dtype="float32")(ids).logits, atol=1e-5)
+    saved = load_tokenizer(folder)
+    text = saved.decode(saved("<think>a</think>b")["input_ids"], skip_special_tokens=True)
+    assert text == "<think>a</think>b"
