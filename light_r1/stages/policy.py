@@ -77,6 +77,9 @@ class Policy:
         self.model: PreTrainedModel | PeftModel
         self.pending: Handover | None = None
         self.continues = False
+        if trains and spec.lora is None:
+            held, computed, saved = self.precision.held, self.precision.computed, self.precision.saved
+            log.info("%s: weights are held in %s, computed in %s, saved in %s", job.spec.name, held, computed, saved)
         if self.path is None:
             assert spec.init is not None
             self.tokenizer = _tokenizer(job)
