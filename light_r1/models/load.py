@@ -26,12 +26,10 @@ from transformers import (
 from transformers.utils import is_flash_attn_2_available
 
 from light_r1.errors import LightR1Error, StageError
-from light_r1.models.handover import read_handover
+from light_r1.models.handover import DTYPES, read_handover
 
 if TYPE_CHECKING:
     from peft import PeftModel
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 def resolve_attention(name: str) -> str:
@@ -104,7 +102,7 @@ def load_model(
         "trust_remote_code": trust_remote_code,
     }
     if is_adapter(path):
-        return load_adapter(path, **options).merge_and_unload()
+        return merged(load_adapter(path, **options))
     return _from_pretrained(str(path), revision=revision, **options)
 
 
@@ -135,6 +133,12 @@ def load_adapter(path: str | Path, *, trainable: bool = False, **options: Any) -
     for config in adapter.peft_config.values():
         config.base_model_name_or_path = base  # where it was found, for whoever saves the adapter again
     return adapter
+
+
+def merged(adapter: PeftModel) -> PreTrainedModel:
+    """Return the base of an adapter with the adapter merged into it, all of its weights to be trained again."""
+    whole: PreTrainedModel = adapter.merge_and_unload()
+    return whole if "quantization_config" in whole.config else whole.requires_grad_(True)
 
 
 def base_of(path: str | Path) -> tuple[str, str | None]:

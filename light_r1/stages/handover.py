@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from light_r1.errors import StageError
 from light_r1.models.handover import (
     Handover,
     check_logprobs,
+    in_fp32,
     read_handover,
     rescored,
     score_rows,
@@ -28,7 +30,6 @@ from light_r1.models.load import base_of, is_adapter
 from light_r1.run_dir.hashes import model_folder_hash
 from light_r1.run_dir.manifest import OutputFile, read_manifest, wrong_outputs
 from light_r1.stages.base import StageJob
-from light_r1.stages.precision import Precision
 
 log = logging.getLogger(__name__)
 ROUND = "done.json"
@@ -111,30 +112,29 @@ def _noted(model: Path) -> tuple[Path, dict[str, OutputFile]] | None:
     return None
 
 
-def prove(model: torch.nn.Module, handover: Handover, job: StageJob, precision: Precision) -> None:
+def prove(model: torch.nn.Module, handover: Handover, job: StageJob, *, computed: str | None = None) -> None:
     """Score a loaded model on the rows that it was handed over with; the first to load a merge notes them.
 
     Args:
         model: The model, wrapped or not; of a sharded one every process must come here.
         handover: What lies beside it.
         job: The job that loads it.
-        precision: How it is computed.
+        computed: Type that a sharded model computes in; `None` scores one that is held whole in fp32.
 
     Raises:
         StageError: It is another model.
     """
     path = job.model_input.path if job.model_input else Path(str(job.spec.model.name_or_path))
-    device = next(model.parameters()).device
-    found, width = score_rows(
-        model, handover.rows, vocabulary=handover.vocabulary or None, computing=precision.computing(device)
-    )
+    context = in_fp32(model) if computed is None else None
+    found, width = score_rows(model, handover.rows, vocabulary=handover.vocabulary or None, context=context)
+    dtype = scored_in(computed, job.spec.model.quantization)
     if handover.logprobs is None:
-        scored = rescored(handover, found, vocabulary=width, dtype=precision.computed)
+        scored = rescored(handover, found, vocabulary=width, dtype=dtype)
         if job.ranks.is_main:
             write_handover(path, scored)
             _note(job, path, {"logprob": scored.mean, "tokens": scored.tokens})
         return
-    checked = check_logprobs(handover, found, dtype=precision.computed, folder=path, loader=job.spec.name)
+    checked = check_logprobs(handover, found, dtype=dtype, folder=path, loader=job.spec.name)
     if job.ranks.is_main:
         _note(job, path, {"logprob": checked.now, "distance": checked.distance, "tolerance": checked.tolerance})
         log.info(
@@ -146,6 +146,11 @@ def prove(model: torch.nn.Module, handover: Handover, job: StageJob, precision: 
             checked.distance,
             checked.tolerance,
         )
+
+
+def scored_in(computed: str | None, quantization: Mapping[str, Any] | None) -> str:
+    """Return the type that decides how far log-probs may differ; layers of few bits compute in one of their own."""
+    return computed or ("bfloat16" if quantization else "float32")
 
 
 def _note(job: StageJob, path: str | Path, found: dict[str, Any]) -> None:

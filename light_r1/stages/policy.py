@@ -31,6 +31,7 @@ from light_r1.models.load import (
     load_model,
     load_tokenizer,
     lora_config,
+    merged,
     save_model,
     with_pad_token,
 )
@@ -135,7 +136,7 @@ class Policy:
             self.path = None
             self.model = load_model(self.saved(job), **options)
         elif not spec.quantization:  # an adapter on quantised weights cannot be merged without rounding them again
-            self.model = adapter.merge_and_unload()
+            self.model = merged(adapter)
             self.path = None
 
     def _prove(self, job: StageJob, handover: Handover | None, *, trains: bool) -> None:
@@ -152,7 +153,7 @@ class Policy:
             self.pending = handover
             return
         self.model.to(_device())
-        prove(self.model, handover, job, self.precision)
+        prove(self.model, handover, job)
 
     def saved(self, job: StageJob) -> str:
         """Return a path that holds exactly these weights, writing them to the stage's folder if there is none."""

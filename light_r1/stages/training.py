@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState
 
 from light_r1.errors import StageError
-from light_r1.models.handover import Handover, cut_rows, score_rows, words_of, write_handover
-from light_r1.models.load import DTYPES, is_adapter
+from light_r1.models.handover import DTYPES, Handover, cut_rows, in_fp32, score_rows, words_of, write_handover
+from light_r1.models.load import is_adapter
 from light_r1.models.weights import cast_weights, kept_in_fp32
 from light_r1.run_dir.files import write_whole
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import StageJob, StageResult
-from light_r1.stages.handover import prove, with_base
+from light_r1.stages.handover import prove, scored_in, with_base
 from light_r1.stages.policy import Policy
 from light_r1.stages.precision import is_sharded
 
@@ -123,7 +124,7 @@ class ProofOfStart(TrainerCallback):
         """Score the rows that the model was handed over with; of a resumed run the weights are later ones."""
         handover = self.policy.pending
         if handover is not None and not state.global_step:
-            prove(self.trainer.model_wrapped, handover, self.job, self.policy.precision)
+            prove(self.trainer.model_wrapped, handover, self.job, computed=self.policy.precision.computed)
 
 
 def hand_over(trainer: Trainer, policy: Policy, job: StageJob, folder: Path) -> dict[str, Any] | None:
@@ -133,18 +134,21 @@ def hand_over(trainer: Trainer, policy: Policy, job: StageJob, folder: Path) -> 
         What the manifest says of it; None where the recipe proves bytes alone.
     """
     rows = job.ranks.from_main(lambda: trained_rows(trainer, policy))
-    logprobs, width = None, 0
-    if job.recipe.handover == "logprobs":
-        sharded = is_sharded(job.spec.args)
-        model = trainer.model_wrapped if sharded else trainer.accelerator.unwrap_model(trainer.model, False, False)
-        computing = policy.precision.computing(trainer.accelerator.device)
-        logprobs, width = score_rows(model, rows, computing=computing)
+    logprobs, width, sharded = None, 0, is_sharded(job.spec.args)
+    if job.recipe.handover == "logprobs" and sharded:
+        logprobs, width = score_rows(trainer.model_wrapped, rows)
+    elif job.recipe.handover == "logprobs":
+        model = trainer.accelerator.unwrap_model(trainer.model, False, False)
+        adapter = isinstance(model, PeftModel)
+        saved, keep = (None, []) if adapter else (policy.precision.saved, kept_in_fp32(model))
+        logprobs, width = score_rows(model, rows, context=in_fp32(model, saved, keep=keep))
+    computed = policy.precision.computed
     handover = Handover(
         rows,
         logprobs,
         width,
         words_of(policy.tokenizer, rows),
-        policy.precision.computed,
+        scored_in(computed if sharded else None, job.spec.model.quantization),
         job.spec.model.quantization,
         job.spec.model.lora,
     )
@@ -155,7 +159,7 @@ def hand_over(trainer: Trainer, policy: Policy, job: StageJob, folder: Path) -> 
     return {
         "logprob": handover.mean,
         "tokens": handover.tokens,
-        "computed": policy.precision.computed,
+        "computed": computed,
         "saved": "float32" if is_adapter(folder) else policy.precision.saved,
     }
 

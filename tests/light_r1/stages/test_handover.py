@@ -108,8 +108,9 @@ def test_a_clean_handover_is_at_most_a_fifth_of_the_tolerance(base, tmp_path, ki
         loads(tmp_path / name, artifact(job), trains=trains, dtype=dtype, lora=lora)
         found = StageDir(tmp_path / name / "stage").read_loaded()["start"]
         assert found["files"] >= 4
-        assert found["distance"] <= TOLERANCE[dtype] / 5, found
-        assert found["logprob"] == pytest.approx(job.dir.read_manifest().handover["logprob"], abs=TOLERANCE[dtype] / 5)
+        assert found["distance"] <= TOLERANCE["float32"] / 5, found  # both sides are scored in fp32
+        noted = job.dir.read_manifest().handover
+        assert found["logprob"] == pytest.approx(noted["logprob"], abs=TOLERANCE["float32"] / 5)
 
 
 @pytest.mark.parametrize("second", ["sft", "dpo", "grpo"])
@@ -127,6 +128,13 @@ def test_lora_behind_lora_keeps_what_was_trained_before(base, tmp_path, second, 
     whole = PeftModel.from_pretrained(load_model(plain, dtype="float32"), str(job.dir.output / "model"))
     assert moved(whole.merge_and_unload().state_dict(), trained) < 1e-4 * moved(trained, begun)
     assert not (job.dir.output / "model" / "ref").exists()
+
+
+def test_all_weights_are_trained_behind_an_adapter(base, tmp_path):
+    first = finished(tmp_path / "one", base, lora=LORA)
+    job = finished(tmp_path / "two", artifact(first), args={"learning_rate": 1e-3})
+    before, after = state(first.dir.output / "model"), state(job.dir.output / "model")
+    assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_base_that_peft_is_not_told_of_is_caught_by_the_next_stage(base, tmp_path, monkeypatch):

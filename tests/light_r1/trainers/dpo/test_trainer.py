@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import logging
 import math
 
@@ -226,6 +227,26 @@ def test_reference_log_probs_are_found_again_by_what_they_score(tokenizer, tmp_p
     other_weights, other = scored(tokenizer, tmp_path, monkeypatch, max_steps=1, model=make_model(tokenizer, seed=5))
     assert (other_pairs, other_weights) == (1, 1)
     assert logged(other, "rewards/margins")[0] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "theta"),
+    [({"ld_alpha": 0.5}, None), ({"bf16": True}, None), ({}, 100.0)],
+    ids=["ld_alpha", "bf16", "rope"],
+)
+def test_a_reference_is_scored_anew_when_something_else_changes_it(tokenizer, tmp_path, fields, theta):
+    trainer(tokenizer, tmp_path, loss_type="sigmoid")
+    model = make_model(tokenizer)
+    if theta is not None:
+        config = copy.deepcopy(model.config)
+        config.rope_parameters = {**config.rope_parameters, "rope_theta": theta}
+        changed = type(model)(config)
+        changed.load_state_dict(model.state_dict())
+        model = changed
+    made = trainer(tokenizer, tmp_path, model=model, loss_type="sigmoid", max_steps=1, **fields)
+    made.train()
+    assert logged(made, "loss")[0] == pytest.approx(math.log(2), abs=2e-3)
+    assert logged(made, "rewards/margins")[0] == pytest.approx(0, abs=2e-3)
 
 
 def test_another_reference_than_the_start_is_what_is_passed(tokenizer, tmp_path):
