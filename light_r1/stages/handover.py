@@ -83,6 +83,13 @@ def with_base(handover: Handover, folder: Path) -> Handover:
     return replace(handover, base=os.path.relpath(base, folder.resolve()), base_hash=model_folder_hash(base))
 
 
+def leave_rows(model: Path, merged: Path) -> None:
+    """Give a merged model the rows of one that went into it; whoever loads it first notes their log-probs."""
+    handover = read_handover(model)
+    if handover is not None:
+        write_handover(merged, Handover(handover.rows, words=handover.words))
+
+
 def settle_base(folder: Path) -> None:
     """Note anew where the base of an adapter lies, whose folder was copied."""
     handover = read_handover(folder)

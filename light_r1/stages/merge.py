@@ -57,17 +57,18 @@ class MergeStage(Stage):
     def run(self, job: StageJob) -> StageResult:
         """Merge on rank 0, one tensor at a time; no GPU is used."""
         from light_r1.models.merge import merge_models
+        from light_r1.stages.handover import compare_bytes, leave_rows
 
         if job.ranks.is_main:
-            models = [_folder(job, name) for name in job.spec.inputs]
-            base = job.spec.options.get("base")
-            merge_models(
-                models,
-                job.dir.output / "model",
-                base=_folder(job, base) if base else None,
-                seed=job.recipe.seed,
-                **job.spec.args,
-            )
+            names = [*job.spec.inputs, *filter(None, [job.spec.options.get("base")])]
+            folders = {name: _folder(job, name) for name in names}
+            for name, folder in folders.items():
+                if files := compare_bytes(folder, job.spec.name):
+                    job.dir.note_loaded(name, {"files": files})
+            models, out = [folders[name] for name in job.spec.inputs], job.dir.output / "model"
+            base = folders.get(job.spec.options.get("base", ""))
+            merge_models(models, out, base=base, seed=job.recipe.seed, **job.spec.args)
+            leave_rows(models[0], out)
         job.ranks.barrier()
         return StageResult()
 

@@ -147,11 +147,11 @@ class Policy:
             log.info("%s: %s was trained with another quantization; its bytes are compared alone", *_who(job))
             return
         reads_disk = job.spec.samples and job.recipe.sampler.backend in READS_FROM_DISK
-        if reads_disk and not trains:
-            return  # an engine of its own loads it from the files, which were compared
-        if reads_disk or is_sharded(job.spec.args):
+        if trains and (reads_disk or is_sharded(job.spec.args)):
             self.pending = handover
             return
+        if reads_disk:
+            return  # an engine of its own loads it from the files, which were compared
         self.model.to(_device())
         prove(self.model, handover, job)
 

@@ -290,3 +290,25 @@ def test_an_adapter_with_added_think_tags_holds_their_rows_and_no_others(tmp_pat
     saved = load_tokenizer(folder)
     text = saved.decode(saved("<think>a</think>b")["input_ids"], skip_special_tokens=True)
     assert text == "<think>a</think>b"
+
+
+def test_whoever_loads_a_merge_first_notes_what_the_next_one_is_held_against(base, tmp_path):
+    one, two = (finished(tmp_path / name, base, args={"seed": seed}) for name, seed in (("one", 1), ("two", 2)))
+    job = job_for(tmp_path / "three", artifact(one), [], inputs=("start", "other"))
+    spec = replace(job.spec, type="merge", args={"method": "linear"})
+    job = replace(job, spec=spec, inputs={"start": artifact(one), "other": artifact(two)})
+    load_stage("merge").run(job)
+    assert {name: found["files"] for name, found in job.dir.read_loaded().items()} == {"start": 7, "other": 7}
+    merge = artifact(job)
+    assert read_handover(merge.path).logprobs is None
+    loads(tmp_path / "first", merge)
+    first = read_handover(merge.path)
+    assert first.rows == read_handover(one.dir.output / "model").rows
+    loads(tmp_path / "second", merge)
+    assert StageDir(tmp_path / "second" / "stage").read_loaded()["start"]["distance"] == 0
+    shift_rows(merge.path)
+    with pytest.raises(StageError, match="not the model that was trained"):
+        loads(tmp_path / "third", merge)
+    flip_byte(one.dir.output / "model")
+    with pytest.raises(StageError, match="other bytes"):
+        load_stage("merge").run(job)
