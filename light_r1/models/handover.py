@@ -53,7 +53,9 @@ class Handover:
             a merge, which never has it in memory.
         vocabulary: Number of logits; a vocabulary that has grown since gives more.
         words: Token by id, of the ids in `rows`: what the tokenizer has to say of them.
-        dtype: Type that the log-probs were computed in.
+        dtype: Type that the log-probs were computed in, or that weights were rounded to for them.
+        held: Type that holds the scored weights exactly: the one that they are saved in, or that the base of an
+            adapter was loaded in.
         quantization: Fields of `BitsAndBytesConfig` that the model was loaded with.
         lora: Fields of `LoraConfig` that an adapter was trained with.
         base: Where the base of an adapter lies, relative to the folder if it is part of the same run.
@@ -65,6 +67,7 @@ class Handover:
     vocabulary: int = 0
     words: dict[int, str] = field(default_factory=dict)
     dtype: str = "float32"
+    held: str = "float32"
     quantization: dict[str, Any] | None = None
     lora: dict[str, Any] | None = None
     base: str | None = None
@@ -268,7 +271,7 @@ def check_logprobs(
     """
     assert handover.logprobs is not None
     assert handover.mean is not None
-    tolerance = max(TOLERANCE[handover.dtype], TOLERANCE[dtype])
+    tolerance = TOLERANCE[coarsest(handover.dtype, dtype)]
     distances = [
         _mean([abs(one - other) for one, other in zip(before, now, strict=True)])
         for before, now in zip(handover.logprobs, found, strict=True)
@@ -286,9 +289,14 @@ def check_logprobs(
     return result
 
 
-def rescored(handover: Handover, found: list[list[float]], *, vocabulary: int, dtype: str) -> Handover:
+def rescored(handover: Handover, found: list[list[float]], *, vocabulary: int, dtype: str, held: str) -> Handover:
     """Return a handover with the log-probs that its first loader found."""
-    return replace(handover, logprobs=found, vocabulary=vocabulary, dtype=dtype)
+    return replace(handover, logprobs=found, vocabulary=vocabulary, dtype=dtype, held=held)
+
+
+def coarsest(*dtypes: str) -> str:
+    """Return the type of these that rounds most."""
+    return max(dtypes, key=lambda dtype: TOLERANCE[dtype])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -86,7 +86,7 @@ def load_model(
 
     Args:
         path: Hub name, model folder, or adapter folder.
-        dtype: `bfloat16`, `float16` or `float32`.
+        dtype: `bfloat16`, `float16`, `float32`, or `auto` for the type that the weights are saved in.
         attn_implementation: A transformers name, or `auto` (see `resolve_attention`).
         quantization: Fields of `transformers.BitsAndBytesConfig`.
         revision: Hub revision.
@@ -174,7 +174,7 @@ def _from_pretrained(
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     options: dict[str, Any] = {
-        "dtype": DTYPES[dtype],
+        "dtype": DTYPES.get(dtype, dtype),
         "attn_implementation": resolve_attention(attn_implementation),
         "trust_remote_code": trust_remote_code,
         "revision": revision,

@@ -83,11 +83,15 @@ def quiet_libraries() -> Iterator[None]:
     before = set_tqdm_hook(delayed)
     trainer = logging.getLogger("transformers.trainer")
     trainer.addFilter(untied)
+    kernels = logging.getLogger("bitsandbytes.backends")  # tells of faster ones that could be installed, at import
+    level = kernels.level
+    kernels.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for message in _NOT_FOR_USERS:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
+        kernels.setLevel(level)
         trainer.removeFilter(untied)
         set_tqdm_hook(before)

@@ -18,15 +18,18 @@ import torch
 
 from light_r1.errors import StageError
 from light_r1.models.handover import (
+    TOLERANCE,
     Handover,
     check_logprobs,
+    check_words,
+    coarsest,
     in_fp32,
     read_handover,
     rescored,
     score_rows,
     write_handover,
 )
-from light_r1.models.load import base_of, is_adapter
+from light_r1.models.load import base_of, is_adapter, load_adapter, load_model, load_tokenizer
 from light_r1.run_dir.hashes import model_folder_hash
 from light_r1.run_dir.manifest import OutputFile, read_manifest, wrong_outputs
 from light_r1.stages.base import StageJob
@@ -119,13 +122,16 @@ def _noted(model: Path) -> tuple[Path, dict[str, OutputFile]] | None:
     return None
 
 
-def prove(model: torch.nn.Module, handover: Handover, job: StageJob, *, computed: str | None = None) -> None:
+def prove(
+    model: torch.nn.Module, handover: Handover, job: StageJob, *, held: str, computed: str | None = None
+) -> None:
     """Score a loaded model on the rows that it was handed over with; the first to load a merge notes them.
 
     Args:
         model: The model, wrapped or not; of a sharded one every process must come here.
         handover: What lies beside it.
         job: The job that loads it.
+        held: Type that whole weights were loaded in.
         computed: Type that a sharded model computes in; `None` scores one that is held whole in fp32.
 
     Raises:
@@ -136,11 +142,14 @@ def prove(model: torch.nn.Module, handover: Handover, job: StageJob, *, computed
     found, width = score_rows(model, handover.rows, vocabulary=handover.vocabulary or None, context=context)
     dtype = scored_in(computed, job.spec.model.quantization)
     if handover.logprobs is None:
-        scored = rescored(handover, found, vocabulary=width, dtype=dtype)
+        rounded = coarsest(dtype, held if TOLERANCE[held] > TOLERANCE[_file_dtype(path)] else "float32")
+        scored = rescored(handover, found, vocabulary=width, dtype=rounded, held=held)
         if job.ranks.is_main:
             write_handover(path, scored)
             _note(job, path, {"logprob": scored.mean, "tokens": scored.tokens})
         return
+    if held != handover.held and (is_adapter(path) or TOLERANCE[held] > TOLERANCE[handover.held]):
+        dtype = coarsest(dtype, held, handover.held)  # what was scored then was rounded otherwise
     checked = check_logprobs(handover, found, dtype=dtype, folder=path, loader=job.spec.name)
     if job.ranks.is_main:
         _note(job, path, {"logprob": checked.now, "distance": checked.distance, "tolerance": checked.tolerance})
@@ -153,6 +162,41 @@ def prove(model: torch.nn.Module, handover: Handover, job: StageJob, *, computed
             checked.distance,
             checked.tolerance,
         )
+
+
+def prove_folder(model: Path, loader: str) -> None:
+    """Prove a model by itself, outside a stage: its bytes, and its log-probs as it was handed over.
+
+    Args:
+        model: The folder.
+        loader: Who loads it, for the error.
+
+    Raises:
+        StageError: It is another model.
+    """
+    files = compare_bytes(model, loader)
+    if files:
+        log.info("%s: %d files of %s are as they were written", loader, files, model)
+    handover = read_handover(model)
+    if handover is None or handover.logprobs is None:
+        return
+    check_words(handover, load_tokenizer(model), model)
+    dtype = handover.held if is_adapter(model) else "auto"
+    load = load_adapter if is_adapter(model) else load_model
+    loaded = load(model, dtype=dtype, attn_implementation="sdpa", quantization=handover.quantization)
+    found, _ = score_rows(loaded, handover.rows, vocabulary=handover.vocabulary or None, context=in_fp32(loaded))
+    checked = check_logprobs(
+        handover, found, dtype=scored_in(None, handover.quantization), folder=model, loader=loader
+    )
+    log.info(
+        "%s: %s is the model that was handed over: mean log-prob %.4f then, %.4f now (distance %.2g of %g)",
+        loader, model, checked.before, checked.now, checked.distance, checked.tolerance,
+    )  # fmt: skip
+
+
+def _file_dtype(folder: Path) -> str:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def scored_in(computed: str | None, quantization: Mapping[str, Any] | None) -> str:

@@ -153,7 +153,7 @@ class Policy:
         if reads_disk:
             return  # an engine of its own loads it from the files, which were compared
         self.model.to(_device())
-        prove(self.model, handover, job)
+        prove(self.model, handover, job, held=self.precision.held)
 
     def saved(self, job: StageJob) -> str:
         """Return a path that holds exactly these weights, writing them to the stage's folder if there is none."""

@@ -124,7 +124,8 @@ class ProofOfStart(TrainerCallback):
         """Score the rows that the model was handed over with; of a resumed run the weights are later ones."""
         handover = self.policy.pending
         if handover is not None and not state.global_step:
-            prove(self.trainer.model_wrapped, handover, self.job, computed=self.policy.precision.computed)
+            precision = self.policy.precision
+            prove(self.trainer.model_wrapped, handover, self.job, held=precision.held, computed=precision.computed)
 
 
 def hand_over(trainer: Trainer, policy: Policy, job: StageJob, folder: Path) -> dict[str, Any] | None:
@@ -149,6 +150,7 @@ def hand_over(trainer: Trainer, policy: Policy, job: StageJob, folder: Path) -> 
         width,
         words_of(policy.tokenizer, rows),
         scored_in(computed if sharded else None, job.spec.model.quantization),
+        policy.precision.held if is_adapter(folder) else policy.precision.saved,
         job.spec.model.quantization,
         job.spec.model.lora,
     )

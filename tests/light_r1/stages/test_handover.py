@@ -312,3 +312,14 @@ def test_whoever_loads_a_merge_first_notes_what_the_next_one_is_held_against(bas
     flip_byte(one.dir.output / "model")
     with pytest.raises(StageError, match="other bytes"):
         load_stage("merge").run(job)
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_a_model_that_is_loaded_in_a_coarser_type_than_it_was_saved_in_is_taken(tokenizer, tmp_path, lora):
+    save_model(make_model(tokenizer), tokenizer, tmp_path / "start")  # weights that bfloat16 rounds
+    start = Artifact(tmp_path / "start", "model", "0" * 16)
+    job = finished(tmp_path / "one", start, lora=lora)
+    loads(tmp_path / "two", artifact(job), trains=False, dtype="bfloat16")
+    found = StageDir(tmp_path / "two" / "stage").read_loaded()["start"]
+    assert 1e-4 < found["distance"] <= TOLERANCE["bfloat16"] / 5
+    assert found["tolerance"] == TOLERANCE["bfloat16"]
