@@ -19,6 +19,7 @@ from light_r1.errors import DataError, StageError, did_you_mean
 from light_r1.models.chat import ChatFormat
 from light_r1.models.checkpoints import why_torn
 from light_r1.models.load import keep_trainable, load_tokenizer, show_tied_heads_bias
+from light_r1.trainers.finite import FiniteWatch
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=TrainingArguments)
@@ -48,6 +49,7 @@ def prepared(
     if not isinstance(model, str):
         keep_trainable(model)
     config = _config_or_default(args, kind, model)
+    config.logging_nan_inf_filter = False  # it puts older losses in the place of those that are none
     if tokenizer is None:
         tokenizer = _tokenizer_of(model, chat)
     return config, tokenizer, chat or ChatFormat(tokenizer)
@@ -95,7 +97,7 @@ def mend_adapter(trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
 
 def settle(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat, kept: Mapping[str, torch.Tensor]
-) -> None:
+) -> FiniteWatch:
     """Refuse what would spoil the saved model of a trainer that was just built, and mend what TRL leaves of it.
 
     Args:
@@ -103,6 +105,9 @@ def settle(
         tokenizer: Its tokenizer, which gets the template that it is trained with.
         chat: How rows are rendered.
         kept: What `adapter_weights` returned before it was built.
+
+    Returns:
+        What watches its numbers, for its `training_step`, `_get_grad_norm` and `save_model`.
 
     Raises:
         StageError: Its adapter would untie tied embeddings.
@@ -112,6 +117,9 @@ def settle(
     if not (isinstance(trainer.model, PeftModel) or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
         _warn_of_lost_steps(trainer.model)
     _answer_as_trained(trainer.model, tokenizer, chat)
+    watch = FiniteWatch(trainer)
+    trainer.add_callback(watch)
+    return watch
 
 
 def hold_as_computed(model: torch.nn.Module, trainer: Trainer) -> None:

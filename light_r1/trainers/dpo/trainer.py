@@ -125,7 +125,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        settle(self, processing_class, self.chat, self._adapter)
+        self.finite = settle(self, processing_class, self.chat, self._adapter)
 
     def _prepare_dataset(
         self,
@@ -204,6 +204,22 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         longer, shorter = inputs["completion_mask"].sum(1).chunk(2)
         pairs = torch.stack([(longer - shorter).to(chosen), self.beta * (chosen - rejected)])
         self.length_watch.add(*self.accelerator.gather(pairs.T.contiguous()).T)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Take TRL's step, and see its loss."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.finite.see_loss(loss)
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        norm = super()._get_grad_norm(*args, **kwargs)
+        self.finite.see_norm(norm)
+        return norm
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, unless weights of it are no numbers."""
+        self.finite.require_finite_weights()
+        super().save_model(output_dir, _internal_call)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train, or go on from a whole checkpoint; a run with NCA says first how its loss is to be read."""

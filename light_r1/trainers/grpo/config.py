@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from trl import GRPOConfig
 
+from light_r1.trainers.building import check_choice
 from light_r1.trainers.grpo.context import ContextSchedule, ContextStage, parse_stages
 from light_r1.trainers.grpo.window import window_of
 
@@ -35,6 +36,8 @@ class StagedGRPOConfig(GRPOConfig):
             there is none of that name, is above 0.
         dynamic_sampling: Rounds in which groups whose rewards are all equal are replaced by groups of other prompts;
             0 keeps them.
+        on_no_signal: What happens when no completion of a whole log window carried gradient, as all rewards of each
+            group were equal: `warn` says it with what was sampled, `stop` stops.
         vllm_importance_sampling_mode: As in TRL, by default per token. TRL's default, `sequence_mask`, multiplies the
             ratios of all tokens, so that the longer a completion the more certainly it is masked.
     """
@@ -49,6 +52,7 @@ class StagedGRPOConfig(GRPOConfig):
 
     pass_rate_window: list[float] | None = field(default=None, metadata={"help": "Pass rates worth sampling."})
     dynamic_sampling: int = field(default=0, metadata={"help": "Rounds that replace groups without gradient."})
+    on_no_signal: Literal["warn", "stop"] = field(default="warn", metadata={"help": "What no gradient does."})
 
     vllm_importance_sampling_mode: str = field(
         default="token_truncate", metadata={"help": "How vLLM's ratios are bounded."}
@@ -57,6 +61,7 @@ class StagedGRPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         """Size everything for the longest context stage; refuse a window that is none."""
+        check_choice("on_no_signal", self.on_no_signal, ("warn", "stop"))
         if self.pass_rate_window is not None:
             window_of(self.pass_rate_window)
         if self.context_schedule:

@@ -37,6 +37,8 @@ class StagedTrainer(Protocol):
     queue: PromptQueue | None
     by_difficulty: DifficultyRewards | None
     rewinds: int
+    beta: float
+    entropy_coef: float
     temperature: float
     num_generations: int
     max_completion_length: int

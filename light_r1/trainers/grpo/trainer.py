@@ -57,6 +57,7 @@ from light_r1.trainers.grpo.metrics import generation_metrics, totals_of
 from light_r1.trainers.grpo.prompt_queue import PromptQueue
 from light_r1.trainers.grpo.prompt_queue import prompt_ids as ids_of
 from light_r1.trainers.grpo.rollouts import sampled_rollout, trl_rollout
+from light_r1.trainers.grpo.signal import SignalWatch
 from light_r1.trainers.grpo.window import window_of
 from light_r1.trainers.scoring import SharedPrefixModel
 
@@ -132,7 +133,7 @@ class StagedGRPOTrainer(GRPOTrainer):
             )
         if needs_reference and not config.sync_ref_model:
             hold_as_computed(self.ref_model, self)
-        settle(self, processing_class, self.chat, self._adapter)
+        self.finite = settle(self, processing_class, self.chat, self._adapter)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         self.queue: PromptQueue | None = None
         self.choice: DynamicSampling | None = None
@@ -141,6 +142,7 @@ class StagedGRPOTrainer(GRPOTrainer):
             self.queue = self._prompt_queue()
             self.choice = DynamicSampling(self, self.queue, config.dynamic_sampling)
         self.by_difficulty = difficulty_rewards(self.train_dataset)
+        self.signal = SignalWatch(self)
         self.add_callback(ContextCallback(self))
 
     def _with_prompts(self, rows: Dataset) -> Dataset:
@@ -162,6 +164,22 @@ class StagedGRPOTrainer(GRPOTrainer):
     def reward_failures(self) -> Counter[str]:
         """Reason -> completions that were left without a reward."""
         return sum((guard.failures for guard in self.guards), Counter())
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Take TRL's step, and see its loss."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.finite.see_loss(loss)
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        norm = super()._get_grad_norm(*args, **kwargs)
+        self.finite.see_norm(norm)
+        return norm
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, unless weights of it are no numbers."""
+        self.finite.require_finite_weights()
+        super().save_model(output_dir, _internal_call)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train, or go on from a whole checkpoint; after a collapse, from the last good one with `rewind`."""
@@ -246,7 +264,17 @@ class StagedGRPOTrainer(GRPOTrainer):
     def judged(self, inputs: list[dict[str, Any]], prompts: list[str], ids: list[list[int]]) -> torch.Tensor:
         """Return the rewards of completions, `[completions of all ranks, functions]`."""
         responses = [self.chat.response_text(one) for one in ids]
-        return super()._calculate_rewards(inputs, prompts, responses, ids)
+        rewards = super()._calculate_rewards(inputs, prompts, responses, ids)
+        if self.model.training:
+            first = self.accelerator.process_index * len(ids)
+            self.signal.add(responses, ids, totals_of(rewards, self.reward_weights)[first : first + len(ids)])
+        return rewards
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log TRL's numbers; say before if nothing of the window carried gradient."""
+        if self.model.training and "loss" in logs:
+            self.signal.look(self.state.global_step)
+        super().log(logs, start_time)
 
     def _calculate_rewards(
         self,

@@ -111,8 +111,24 @@ class CurriculumSFTTrainer(SFTTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        settle(self, processing_class, self.chat, self._adapter)
+        self.finite = settle(self, processing_class, self.chat, self._adapter)
         self._watch_difficulty()
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Take TRL's step, and see its loss."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.finite.see_loss(loss)
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        norm = super()._get_grad_norm(*args, **kwargs)
+        self.finite.see_norm(norm)
+        return norm
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, unless weights of it are no numbers."""
+        self.finite.require_finite_weights()
+        super().save_model(output_dir, _internal_call)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train, or go on from a checkpoint; one without its optimizer is refused."""
