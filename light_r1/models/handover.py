@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
 from data_tools.rows.files import written_whole
@@ -191,9 +192,14 @@ def in_fp32(model: torch.nn.Module, saved: str | None = None, *, keep: Sequence[
     assert isinstance(base, PreTrainedModel)
     attention = base.config._attn_implementation
     tf32 = torch.backends.cuda.matmul.allow_tf32
-    hooks = []
+    hooks: list[Any] = []
+    inside = ""  # a layer with adapters, which reads the weights of the layer in it without calling that
     for place, module in model.named_modules():
-        own = {name: weight for name, weight in module.named_parameters(recurse=False) if weight.is_floating_point()}
+        if inside and place.startswith(inside):
+            continue
+        whole = isinstance(module, BaseTunerLayer)
+        inside = f"{place}." if whole else ""
+        own = {name: weight for name, weight in module.named_parameters(recurse=whole) if weight.is_floating_point()}
         if own:
             rounded = [not any(word in f"{place}.{name}" for word in keep) for name in own]
             cast = _Cast(list(own.values()), [DTYPES[saved] if saved and each else None for each in rounded])

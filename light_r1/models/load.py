@@ -122,7 +122,7 @@ def load_adapter(path: str | Path, *, trainable: bool = False, **options: Any) -
     Raises:
         StageError: The base is not where the adapter says.
     """
-    from peft import PeftModel
+    from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 
     base, revision = base_of(path)
     model = _from_pretrained(base, revision=revision, **options)
@@ -130,6 +130,10 @@ def load_adapter(path: str | Path, *, trainable: bool = False, **options: Any) -
     if tokens > model.get_input_embeddings().weight.shape[0]:  # as peft does: tokens that were added in training
         model.resize_token_embeddings(tokens)
     adapter = PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
+    if copies := _copied_modules(adapter):  # peft has rounded what was saved of them to the type of the base
+        for weight in copies:
+            weight.data = weight.data.float()
+        set_peft_model_state_dict(adapter, load_peft_weights(str(path)))
     for config in adapter.peft_config.values():
         config.base_model_name_or_path = base  # where it was found, for whoever saves the adapter again
     return adapter
@@ -137,8 +141,19 @@ def load_adapter(path: str | Path, *, trainable: bool = False, **options: Any) -
 
 def merged(adapter: PeftModel) -> PreTrainedModel:
     """Return the base of an adapter with the adapter merged into it, all of its weights to be trained again."""
+    to_type_of_base(adapter)
     whole: PreTrainedModel = adapter.merge_and_unload()
     return whole if "quantization_config" in whole.config else whole.requires_grad_(True)
+
+
+def to_type_of_base(adapter: PeftModel) -> None:
+    """Hold the whole modules of an adapter (`modules_to_save`) in the type of its base, which then needs no autocast."""
+    for weight in _copied_modules(adapter):
+        weight.data = weight.data.to(adapter.get_base_model().dtype)
+
+
+def _copied_modules(adapter: PeftModel) -> list[torch.nn.Parameter]:
+    return [weight for name, weight in adapter.named_parameters() if ".modules_to_save." in name]
 
 
 def base_of(path: str | Path) -> tuple[str, str | None]:

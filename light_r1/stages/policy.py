@@ -33,6 +33,7 @@ from light_r1.models.load import (
     lora_config,
     merged,
     save_model,
+    to_type_of_base,
     with_pad_token,
 )
 from light_r1.models.weights import cast_weights, kept_in_fp32
@@ -60,6 +61,7 @@ class Policy:
         trains: Whether the stage updates the weights.
 
     Attributes:
+        origin: What it was loaded from; `None` for a model made from nothing.
         path: A folder or hub name that holds exactly these weights, or `None` if none does (a model made from
             nothing, resized for new tokens, or merged from an adapter).
         precision: Types that are computed in, held and saved.
@@ -73,6 +75,7 @@ class Policy:
         source, spec = job.model_input, job.spec.model
         # An absolute path, as adapters store it as that of their base.
         self.path: str | None = str(source.path.resolve()) if source else spec.name_or_path
+        self.origin = self.path
         self.precision = precision_of(job.spec, trains=trains)
         self.tokenizer: PreTrainedTokenizerBase
         self.model: PreTrainedModel | PeftModel
@@ -125,7 +128,9 @@ class Policy:
         adapter = load_adapter(path, trainable=trains, **options)
         self.model, tags = adapter, job.recipe.chat
         grows = tags.add_think_tokens and not set(tags.think_tokens) <= set(self.tokenizer.get_vocab())
-        same = handover is not None and trains and handover.lora == _plain(spec.lora)
+        # A reference beside the adapter is a second one, and peft takes biases of one alone.
+        biased = (spec.lora or {}).get("bias", "none") != "none"
+        same = handover is not None and trains and not biased and handover.lora == _plain(spec.lora)
         self.continues = same and not grows
         self._prove(job, handover, trains=trains)
         if self.continues:
@@ -135,7 +140,9 @@ class Policy:
             self.model = load_model(path, **{**options, "quantization": None})
             self.path = None
             self.model = load_model(self.saved(job), **options)
-        elif not spec.quantization:  # an adapter on quantised weights cannot be merged without rounding them again
+        elif spec.quantization:  # merging would round the weights again
+            to_type_of_base(adapter)
+        else:
             self.model = merged(adapter)
             self.path = None
 
@@ -160,7 +167,7 @@ class Policy:
         if self.path is None or (self.continues and is_adapter(self.path)):
             folder = (job.dir.path / "start").resolve()
             if job.ranks.is_main and not (folder / "config.json").exists():
-                whole = load_model(self.path) if self.path is not None else self.model
+                whole = self._whole(job)
                 save_model(whole, self.tokenizer, folder)
                 cast_weights(folder, job.spec.model.dtype, keep=kept_in_fp32(whole))
             job.ranks.barrier()
@@ -170,6 +177,19 @@ class Policy:
                 return str(folder)
             self.path = str(folder)
         return self.path
+
+    def _whole(self, job: StageJob) -> PreTrainedModel:
+        """Return the weights to write to disk: as they are held, but whole and in no fewer bits."""
+        if self.path is not None:
+            return load_model(self.path)  # an adapter that is gone on with
+        if not job.spec.model.quantization or self.origin is None:
+            return self.model
+        whole = load_model(self.origin, dtype=job.spec.model.dtype, trust_remote_code=job.spec.model.trust_remote_code)
+        held = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
+        whole.resize_token_embeddings(len(held[0].weight), mean_resizing=False)
+        for layer, grown in zip((whole.get_input_embeddings(), whole.get_output_embeddings()), held, strict=True):
+            layer.weight.data.copy_(grown.weight.data)  # these are never quantised, and have the rows of new tokens
+        return whole
 
     def lora(self, job: StageJob) -> dict[str, Any]:
         """Return the trainer's `peft_config` argument, or nothing without LoRA or to go on with an adapter.

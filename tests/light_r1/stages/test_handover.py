@@ -323,3 +323,41 @@ def test_a_model_that_is_loaded_in_a_coarser_type_than_it_was_saved_in_is_taken(
     found = StageDir(tmp_path / "two" / "stage").read_loaded()["start"]
     assert 1e-4 < found["distance"] <= TOLERANCE["bfloat16"] / 5
     assert found["tolerance"] == TOLERANCE["bfloat16"]
+
+
+def test_the_base_of_an_adapter_with_added_tags_on_quantised_weights_is_whole(tmp_path):
+    pytest.importorskip("bitsandbytes", reason="4-bit weights need bitsandbytes")
+    tokenizer = character_tokenizer("chatml", think_special=False)
+    save_model(make_model(tokenizer, hidden=128).bfloat16(), tokenizer, tmp_path / "start")
+    start = Artifact(tmp_path / "start", "model", "0" * 16)
+    fields = {"dtype": "bfloat16", "lora": LORA, "quantization": QUANTIZED, "tags": True}
+    first = finished(tmp_path / "one", start, **fields)
+    job = finished(tmp_path / "two", artifact(first), **fields)
+    assert job.dir.read_loaded()["start"]["distance"] <= TOLERANCE["bfloat16"] / 5
+    before, after = load_file(start.path / "model.safetensors"), load_file(first.dir.path / "start/model.safetensors")
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert torch.equal(after[name][: len(value)], value), name
+    assert len(after["model.embed_tokens.weight"]) == len(tokenizer) + 2
+    assert load_model(job.dir.output / "model", dtype="bfloat16").dtype == torch.bfloat16  # without quantization
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        {"r": 4, "use_dora": True, "target_modules": "all-linear"},
+        {"r": 4, "use_rslora": True, "target_modules": ["embed_tokens", "q_proj"]},
+        {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["norm"]},
+        {"r": 4, "target_modules": ["q_proj", "down_proj"], "rank_pattern": {"down_proj": 2}, "bias": "all"},
+        {"r": 4, "target_modules": ["q_proj"], "init_lora_weights": "pissa"},
+    ],
+    ids=["dora", "embedding", "modules", "pattern", "pissa"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_kind_of_lora_is_gone_on_with(base, tmp_path, lora, dtype):
+    first = finished(tmp_path / "one", base, lora=lora, dtype=dtype)
+    job = finished(tmp_path / "two", artifact(first), "dpo", lora=lora, dtype=dtype, args={"learning_rate": 1e-12})
+    found = job.dir.read_loaded()["start"]
+    assert found["distance"] <= TOLERANCE["float32"] / 5
+    trained = moved(state(first.dir.output / "model"), state(base.path))
+    assert moved(state(job.dir.output / "model"), state(first.dir.output / "model")) < 1e-3 * trained
