@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     command("schema", _schema, "print the JSON Schema of recipes, for editors")
     report = command("report", _report, "write the report of a run folder again, and print it")
     report.add_argument("run", help="a run folder, such as runs/tiny")
+    export = command("export", _export, "write the model of a stage as a whole one, an adapter merged into its base")
+    export.add_argument("source", help="a finished stage, such as runs/tiny/dpo, or a model folder")
+    export.add_argument("to", help="folder to write")
+    export.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), help="type of the weights")
     new = command("new", _new, "start a recipe of your own from a shipped one")
     new.add_argument("name", help="file to write; its stem is the name of the recipe")
     new.add_argument("--from", dest="source", default="tiny", metavar="RECIPE", help="where to start (default: tiny)")
@@ -145,6 +149,16 @@ def _report(args: argparse.Namespace) -> int:
         raise LightR1Error(f"{folder} is no run folder; they lie below the recipe's output_dir, as runs/<name>")
     write_report(folder)
     print((folder / "report.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from light_r1.ranks import Ranks
+    from light_r1.run.console import console
+    from light_r1.run.export import export
+
+    with console(Ranks()):
+        print(export(args.source, args.to, dtype=args.dtype))
     return 0
 
 

@@ -147,7 +147,7 @@ def merged(adapter: PeftModel) -> PreTrainedModel:
 
 
 def to_type_of_base(adapter: PeftModel) -> None:
-    """Hold the whole modules of an adapter (`modules_to_save`) in the type of its base, which then needs no autocast."""
+    """Hold whole modules of an adapter (`modules_to_save`) in the type of its base, which needs no autocast then."""
     for weight in _copied_modules(adapter):
         weight.data = weight.data.to(adapter.get_base_model().dtype)
 
