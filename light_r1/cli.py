@@ -20,7 +20,6 @@ from light_r1.run.command import (
     add_recipe,
     add_stages,
     add_verify,
-    check_names,
     guarded,
     plan_command,
     run_command,
@@ -97,11 +96,12 @@ def _count(text: str) -> int:
 
 def _launch(args: argparse.Namespace) -> int:
     from light_r1.run.check import load_checked
-    from light_r1.run.launch import launch, stage_commands
+    from light_r1.run.launch import config_processes, launch, stage_commands
     from light_r1.run.verify import verify_outputs
 
-    recipe = load_checked(args.recipe, args.overrides, world_size=args.processes).recipe
-    check_names(recipe, args)
+    processes = args.processes or (config_processes(args.config) if args.config else None)
+    which = {"only": args.stage, "start": args.start}
+    recipe = load_checked(args.recipe, args.overrides, world_size=processes, **which).recipe
     if args.verify_outputs:
         verify_outputs(recipe)
     return launch(
@@ -110,8 +110,7 @@ def _launch(args: argparse.Namespace) -> int:
             config=args.config,
             processes=args.processes,
             overrides=args.overrides,
-            only=args.stage,
-            start=args.start,
+            **which,
         )
     )
 

@@ -1,4 +1,7 @@
-"""Two epochs of SFT in curriculum order under `torchrun`, from the start or from a checkpoint; saves the weights."""
+"""Two epochs of SFT in curriculum order, from the start or from a checkpoint; saves the weights.
+
+Alone or under `torchrun`: a step takes 2 rows, or with `split` 4 on any number of processes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from tests.distributed_step import ROWS
 from tests.left_run import assert_left
 
 
-def main(folder: Path, packing: bool, checkpoint: str | None) -> None:
+def main(folder: Path, how: str, processes: int, checkpoint: str | None) -> None:
+    packing, split = how == "packed", how == "split"
     tokenizer = character_tokenizer("chatml", think_special=True)
     args = CurriculumSFTConfig(
         str(folder),
@@ -23,6 +27,8 @@ def main(folder: Path, packing: bool, checkpoint: str | None) -> None:
         order="staged",
         pacing_epochs=1,
         per_device_train_batch_size=1,
+        global_batch_size=4 if split else 2,
+        batch_by_length=not split,  # which puts other rows together in another split
         num_train_epochs=2,
         save_strategy="steps",
         save_steps=1,
@@ -37,7 +43,7 @@ def main(folder: Path, packing: bool, checkpoint: str | None) -> None:
         make_model(tokenizer, seed=3 if checkpoint else 0), args, ROWS, processing_class=tokenizer
     )
     trainer.train(resume_from_checkpoint=checkpoint)
-    assert trainer.accelerator.num_processes == 2, "the processes did not find each other"
+    assert trainer.accelerator.num_processes == processes, "the processes did not find each other"
     if trainer.accelerator.is_main_process:
         torch.save(
             {
@@ -49,6 +55,6 @@ def main(folder: Path, packing: bool, checkpoint: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] == "packed", sys.argv[3] if len(sys.argv) > 3 else None)
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)
     leave_ranks()
     assert_left()

@@ -44,7 +44,9 @@ def rarely(completion_ids, **_):
 def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
     tokenizer = character_tokenizer("chatml", think_special=True)
     common = {
-        "per_device_train_batch_size": 8 // processes,
+        # all weights: one process accumulates what two share; adapters: two halves
+        "global_batch_size": 8,
+        "per_device_train_batch_size": 8 // processes if lora else 4,
         "max_steps": 2,
         "optim": "sgd",
         "learning_rate": 0.1,
@@ -63,7 +65,10 @@ def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
     torch.manual_seed(0)
     if kind == "sft":
         trainer = CurriculumSFTTrainer(
-            model, CurriculumSFTConfig(str(folder), max_length=256, order="staged", **common), ROWS, **extra
+            model,
+            CurriculumSFTConfig(str(folder), max_length=256, order="staged", batch_by_length=lora, **common),
+            ROWS,
+            **extra,
         )
     elif kind == "dpo":
         pairs = [{key: row[key] for key in ("problem", "chosen", "rejected")} for row in ROWS]
@@ -77,6 +82,7 @@ def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
         )
         rows = [{**row, "pass_rate": 1.0 if row["difficulty"] % 3 == 0 else None} for row in ROWS]
         trainer = StagedGRPOTrainer(model, [rarely if chosen else length], args, rows, **extra)
+    assert trainer.args.gradient_accumulation_steps == (1 if lora else 2 // processes)
     trainer.train()
     if kind == "grpo-chosen":
         history = trainer.state.log_history

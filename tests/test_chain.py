@@ -102,7 +102,8 @@ def test_a_killed_stage_goes_on_to_the_same_end(finished, tmp_path, stage):
 @pytest.mark.slow
 def test_two_processes_share_the_work(finished, tmp_path):
     torchrun = (str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", "2")
-    run(tmp_path, launcher=torchrun, module="tests.left_run")
+    halves = [f"{part}.args.per_device_train_batch_size={size}" for part, size in (("defaults", 8), ("grpo", 4))]
+    run(tmp_path, *(f"--set={half}" for half in halves), launcher=torchrun, module="tests.left_run")
     done = manifests(tmp_path)
     assert set(done) == set(manifests(finished))
     assert {manifest["world_size"] for manifest in done.values()} == {2}

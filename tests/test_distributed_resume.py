@@ -13,11 +13,13 @@ import torch
 from tests.shared import ROOT
 
 
-def run(folder: Path, how: str, *checkpoint: str):
+def run(folder: Path, how: str, *checkpoint: str, processes: int = 2):
     folder.mkdir()
-    command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", "2", "-m"]
+    command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", str(processes)]
+    if processes == 1:
+        command = [sys.executable]
     done = subprocess.run(
-        [*command, "tests.distributed_resume", str(folder), how, *checkpoint],
+        [*command, "-m", "tests.distributed_resume", str(folder), how, str(processes), *checkpoint],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -36,3 +38,14 @@ def test_two_processes_go_on_inside_an_epoch(tmp_path, how):
     assert middle > whole["steps"] // 2 and middle < whole["steps"]
     again = run(tmp_path / "again", how, str(tmp_path / "whole" / f"checkpoint-{middle}"))
     assert all(torch.equal(value, again["weights"][name]) for name, value in whole["weights"].items())
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_with_the_batch_that_two_began(tmp_path):
+    whole = run(tmp_path / "whole", "split", processes=1)
+    run(tmp_path / "two", "split")
+    middle = whole["steps"] * 3 // 4
+    again = run(tmp_path / "again", "split", str(tmp_path / "two" / f"checkpoint-{middle}"), processes=1)
+    assert again["steps"] == whole["steps"] == 8, "16 rows in batches of 4, twice"
+    for name, value in whole["weights"].items():
+        assert torch.allclose(value, again["weights"][name], atol=1e-5), name

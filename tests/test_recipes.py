@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from light_r1.batch import counted, ways_to_split
+from light_r1.recipe.check.args import Args
 from light_r1.recipe.shipped import shipped_recipes
 from light_r1.run.check import inspect, load_checked
 from light_r1.run.plan import plan_recipe
@@ -32,17 +34,74 @@ def test_recipe_is_called_like_its_file(path):
     assert load_checked(path).recipe.name == path.stem
 
 
-@pytest.mark.parametrize("name", PAPERS)
-@pytest.mark.parametrize("processes", [1, 8])
-def test_batches_come_out_on_one_gpu_and_on_a_node(name, processes):
-    processes = 3 if (name, processes) == ("open_rs_1.5b", 8) else processes
-    recipe = load_checked(name, world_size=processes).recipe
-    assert plan_recipe(recipe, processes=processes).todo
+# Sequences, pairs or completions of an optimizer step. Those of recipes that follow a paper are published: Light-R1's
+# table 8 (its DPO and GRPO from the scripts), the scripts of DeepScaleR, FastCuRL and Open-RS, Sky-T1's paper.
+BATCHES = {
+    "light_r1_32b": {"sft-stage1": 96, "sft-stage2": 32, "dpo": 8, "dpo-untagged": 8, "grpo": 128 * 8},
+    "light_r1_14b_ds": {"sft-stage2": 32, "grpo": 128 * 8},
+    "light_r1_7b_ds": {"sft-stage2": 32},
+    "deepscaler_1.5b": {"grpo-8k": 64 * 8, "grpo-16k": 64 * 16, "grpo-24k": 64 * 16},
+    "fastcurl_1.5b": {"grpo-stage1": 64 * 8, "grpo-stage2": 64 * 8, "grpo-stage3": 64 * 8, "grpo-stage4": 64 * 16},
+    "open_rs_1.5b": {"grpo": 12 * 6},
+    "sky_t1_lora": {"sft": 96},
+    "tiny": {"base": 16, "sft-stage1": 16, "sft-stage2": 16, "dpo": 16, "grpo": 128},
+    "smoke": {"base": 16, "sft-stage1": 16, "sft-stage2": 16, "dpo": 16, "grpo": 8},
+    "gsm8k_traces": {"sft-stage1": 8, "sft-stage2": 8, "dpo": 8},
+}
+SAMPLED_AT_ONCE = {
+    "deepscaler_1.5b": {"grpo-8k": 128 * 8, "grpo-16k": 128 * 16, "grpo-24k": 128 * 16},
+    "fastcurl_1.5b": {"grpo-stage1": 128 * 8},
+}
 
 
-def batches(name, processes):
-    plan = plan_recipe(load_checked(name, world_size=processes).recipe, processes=processes)
+def batches(recipe, processes):
+    plan = plan_recipe(recipe, processes=processes)
     return {stage.stage.name: stage.estimate.batch for stage in plan.stages if stage.estimate.batch}
+
+
+def stages_of(problem, names):
+    """The stages that a problem of the check is about; a fault of `defaults` is told once for several."""
+    also = re.search(r"\(also in (.*)\)", problem.what)
+    return {problem.what.partition(".")[0], *(also[1].split(", ") if also else ())} & set(names)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("processes", [1, 2, 8, 96])
+def test_the_batch_is_the_recipes_on_any_number_of_processes_or_the_numbers_that_do_are_told(path, processes):
+    checked = inspect(path, world_size=processes)
+    recipe, sizes = checked.recipe, BATCHES.get(path.stem, {})
+    assert batches(recipe, processes) == sizes
+    told = {stage: str(problem) for problem in checked.problems for stage in stages_of(problem, sizes)}
+    assert bool(told) == bool(checked.problems)
+    text = "" if told else plan_text(recipe, processes=processes)
+    for stage, size in sizes.items():
+        args = Args(recipe.stage(stage))
+        per_device = args["per_device_train_batch_size"]
+        if not recipe.stage(stage).enabled:
+            continue
+        if size % (per_device * processes) == 0:
+            split = f"batch of {size} = {counted(processes, 'process', 'es')} x {per_device} per device x "
+            assert not text or split in text
+        else:
+            ways = ways_to_split(size, per_device, processes, group=args.group)
+            assert f"{size} is no multiple of {per_device * processes} = " in told[stage]
+            assert f"It would be with {ways}" in told.pop(stage)
+            assert ways.per_device or ways.processes, "nothing named keeps the batch"
+    assert not told, "a batch was refused that can be split"
+
+
+def test_the_first_sft_of_light_r1_32b_runs_on_the_96_gpus_it_ran_on():
+    recipe = load_checked("light_r1_32b", world_size=96, only="sft-stage1").recipe
+    text = plan_text(recipe, processes=96, only="sft-stage1")
+    assert "batch of 96 = 96 processes x 1 per device x 1 accumulation step\n" in text
+
+
+def test_what_is_sampled_at_once_is_as_published():
+    for name in PAPERS:
+        args = {stage.name: Args(stage) for stage in load_checked(name).recipe.stages if stage.type == "grpo"}
+        sampled = {stage: arg["generation_batch_size"] for stage, arg in args.items() if arg["generation_batch_size"]}
+        assert sampled == SAMPLED_AT_ONCE.get(name, {})
+        assert all(arg["steps_per_generation"] is None for arg in args.values())
 
 
 def test_light_r1_32b_says_what_the_paper_says():
@@ -51,10 +110,10 @@ def test_light_r1_32b_says_what_the_paper_says():
     assert [name for name in written if name != "dpo-untagged"] == [
         "sft-stage1", "sft-stage2", "dpo", "merge", "grpo", "evaluate",
     ]  # fmt: skip
-    # arXiv 2503.10460 table 8 and the released scripts; the last column is per GPU of a node.
+    # arXiv 2503.10460 table 8 and the released scripts.
     found = {
         name: (recipe.stage(name).args["learning_rate"], batch)
-        for name, batch in batches("light_r1_32b", 8).items()
+        for name, batch in batches(recipe, 96).items()
         if name.startswith("sft")
     }
     assert found == {"sft-stage1": (5e-5, 96), "sft-stage2": (1e-5, 32)}
@@ -64,18 +123,6 @@ def test_light_r1_32b_says_what_the_paper_says():
     assert epochs == [4, 8]
     assert recipe.stage("merge").args["method"] == "ties"
     assert (recipe.evaluate.n, recipe.evaluate.temperature, recipe.evaluate.max_tokens) == (64, 0.6, 32768)
-
-
-def test_grpo_recipes_take_the_published_number_of_prompts_a_step():
-    groups = {"light_r1_14b_ds": 8, "open_rs_1.5b": 6}
-    prompts = {
-        name: {stage: batch // groups[name] for stage, batch in batches(name, gpus).items() if "grpo" in stage}
-        for name, gpus in (("light_r1_14b_ds", 8), ("open_rs_1.5b", 3))
-    }
-    assert prompts == {"light_r1_14b_ds": {"grpo": 128}, "open_rs_1.5b": {"grpo": 12}}
-    assert batches("deepscaler_1.5b", 8) == {"grpo-8k": 64 * 8, "grpo-16k": 64 * 16, "grpo-24k": 64 * 16}
-    fastcurl = batches("fastcurl_1.5b", 8)
-    assert list(fastcurl.values()) == [64 * 8, 64 * 8, 64 * 8, 64 * 16]
 
 
 def test_contexts_grow_and_shrink_as_published():

@@ -16,7 +16,7 @@ from tests.shared import ROOT
 FLOORS = {
     "light_r1": (
         "errors",
-        "ranks tiny",
+        "batch ranks tiny",
         "recipe models",
         "run_dir rollouts",
         "rewards report",

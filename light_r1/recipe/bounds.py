@@ -63,6 +63,7 @@ LIMITS: dict[str, Limit] = {
     "curriculum_stages": _COUNT,
     "max_drop_rate": _SHARE,
     "max_steps": Limit(-1),
+    "global_batch_size": _COUNT,
     "gradient_accumulation_steps": _COUNT,
     "per_device_train_batch_size": _COUNT,
     "per_device_eval_batch_size": _COUNT,

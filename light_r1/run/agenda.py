@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from light_r1.errors import LightR1Error, RunDirError
+from light_r1.batch import Batch
+from light_r1.errors import LightR1Error, RunDirError, StageError
 from light_r1.recipe.check.args import Args
 from light_r1.recipe.sources import stages_needed
 from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run.inputs import input_hashes
 from light_r1.run_dir.decision import Decision, decide
-from light_r1.run_dir.folder import Batch, RunDir
+from light_r1.run_dir.folder import RunDir
 from light_r1.stages import load_stage
 from light_r1.stages.base import Artifact, Stage
 
@@ -107,5 +108,11 @@ class Agenda:
         )
 
     def _batch(self, spec: StageSpec) -> Batch | None:
-        args, names = Args(spec), ("per_device_train_batch_size", "gradient_accumulation_steps")
-        return Batch(self.processes, *(args[name] for name in names)) if all(map(args.has, names)) else None
+        """Return the batch of a stage; None if it has none, or is one that was done on other processes."""
+        args = Args(spec)
+        if not args.has_batch:
+            return None
+        try:
+            return args.batch(self.processes)
+        except StageError:
+            return None  # the check refuses to run it; that it is done does not depend on it

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from light_r1.errors import EXPLAINED, Problem, RecipeError
+from light_r1.errors import EXPLAINED, Problem, RecipeError, did_you_mean
 from light_r1.recipe.check.args import UnknownSetting, check_args
 from light_r1.recipe.check.blocks import check_chat, check_evaluation, check_sources, check_start, check_step_files
 from light_r1.recipe.check.findings import Findings, failure_text
@@ -32,6 +32,7 @@ from light_r1.recipe.check.rows import (
 )
 from light_r1.recipe.read import read_recipe
 from light_r1.recipe.spec import Recipe, StageSpec
+from light_r1.run.agenda import selected
 from light_r1.stages import described_stage, load_stage
 from light_r1.stages.base import Stage
 
@@ -54,7 +55,13 @@ class Checked:
 
 
 def load_checked(
-    path: str | Path, overrides: Sequence[str] = (), *, world_size: int | None = None, trust: bool = False
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    world_size: int | None = None,
+    trust: bool = False,
+    only: str | None = None,
+    start: str | None = None,
 ) -> Checked:
     """Read a recipe and check it as a whole.
 
@@ -64,18 +71,27 @@ def load_checked(
         world_size: Number of processes it will run on; the environment's `WORLD_SIZE`, else 1, if not given.
         trust: Import stage types outside the package and ask their own checks, instead of their nearest built-in
             base as their source tells it.
+        only: The one stage that is to run. Batches are checked of stages that are to run alone: another may have been
+            made, or be made later, by another number of processes.
+        start: The first stage that is to run.
 
     Raises:
         RecipeError: With every fault of the file, its graph and its data at once.
     """
-    checked = inspect(path, overrides, world_size=world_size, trust=trust)
+    checked = inspect(path, overrides, world_size=world_size, trust=trust, only=only, start=start)
     if checked.problems:
         raise RecipeError(checked.problems)
     return checked
 
 
 def inspect(
-    path: str | Path, overrides: Sequence[str] = (), *, world_size: int | None = None, trust: bool = False
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    world_size: int | None = None,
+    trust: bool = False,
+    only: str | None = None,
+    start: str | None = None,
 ) -> Checked:
     """Like `load_checked`, but return the problems.
 
@@ -83,7 +99,7 @@ def inspect(
         RecipeError: If the file cannot be read at all.
     """
     recipe, problems = read_recipe(path, overrides)
-    findings = check_recipe(recipe, world_size=world_size, trust=trust)
+    findings = check_recipe(recipe, world_size=world_size, trust=trust, only=only, start=start)
     every = [*problems, *(problem for problem in findings.problems if problem not in problems)]
     return Checked(recipe, tuple(_told_once(every, recipe)), tuple(findings.notes))
 
@@ -102,15 +118,25 @@ def _told_once(problems: Sequence[Problem], recipe: Recipe) -> list[Problem]:
     ]
 
 
-def check_recipe(recipe: Recipe, *, world_size: int | None = None, trust: bool = False) -> Findings:
+def check_recipe(
+    recipe: Recipe,
+    *,
+    world_size: int | None = None,
+    trust: bool = False,
+    only: str | None = None,
+    start: str | None = None,
+) -> Findings:
     """Check what only the whole recipe can tell.
 
     Args:
         recipe: A recipe whose keys are right, or the rest of one whose keys are not.
         world_size: Number of processes; the environment's `WORLD_SIZE`, else 1, if not given.
         trust: As in `load_checked`.
+        only: As in `load_checked`.
+        start: As in `load_checked`.
     """
     findings = Findings(recipe)
+    chosen = _chosen(findings, only, start)
     if not _RUN_NAME.match(recipe.name):
         findings.at("name", f"{recipe.name!r} cannot name the run folder", "letters, digits, - _ and dots")
     check_chat(findings)
@@ -127,8 +153,20 @@ def check_recipe(recipe: Recipe, *, world_size: int | None = None, trust: bool =
         if spec.name in types:
             with _noted(spec, findings):
                 types[spec.name].check(spec, findings, world_size=size)
+                if spec.name in chosen:
+                    types[spec.name].check_batch(spec, findings, world_size=size)
     _check_data(findings, types)
     return findings
+
+
+def _chosen(findings: Findings, only: str | None, start: str | None) -> set[str]:
+    """Return the names of the stages that are to run; a name that no stage has is a problem."""
+    names = [stage.name for stage in findings.recipe.stages]
+    unknown = [(option, name) for option, name in (("--stage", only), ("--from", start)) if name not in (None, *names)]
+    for option, name in unknown:
+        known = f"one of {', '.join(names)}"
+        findings.extend([Problem(f"{option} {name}", "no such stage", known, did_you_mean(str(name), names))])
+    return set() if unknown else selected(findings.recipe, only=only, start=start)
 
 
 def _stage_types(findings: Findings, *, trust: bool) -> dict[str, Stage]:

@@ -8,13 +8,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from light_r1.errors import EXPLAINED, Problem, RecipeError, did_you_mean
-
-if TYPE_CHECKING:
-    from light_r1.recipe.spec import Recipe
-
+from light_r1.errors import EXPLAINED, RecipeError
 
 _EXAMPLES = """examples:
   python -m light_r1.run recipes/tiny.yaml                      the whole curriculum, on a laptop
@@ -80,21 +75,11 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_names(recipe: Recipe, args: argparse.Namespace) -> None:
-    """Refuse a stage that the recipe does not have."""
-    names = [stage.name for stage in recipe.stages]
-    for option, name in (("--stage", args.stage), ("--from", args.start)):
-        if name is not None and name not in names:
-            known = f"one of {', '.join(names)}"
-            raise RecipeError([Problem(f"{option} {name}", "no such stage", known, did_you_mean(name, names))])
-
-
 def run_command(args: argparse.Namespace) -> int:
     """Check a recipe and run it."""
     from light_r1.run.check import load_checked
 
-    checked = load_checked(args.recipe, args.overrides, trust=True)
-    check_names(checked.recipe, args)
+    checked = load_checked(args.recipe, args.overrides, trust=True, only=args.stage, start=args.start)
     from light_r1.ranks import leave_ranks
     from light_r1.run.walk import run_recipe
 
@@ -108,9 +93,9 @@ def plan_command(args: argparse.Namespace) -> int:
     from light_r1.run.check import load_checked
     from light_r1.run.plan_text import plan_text
 
-    checked = load_checked(args.recipe, args.overrides, world_size=args.processes)
-    check_names(checked.recipe, args)
-    text = plan_text(checked.recipe, notes=checked.notes, only=args.stage, start=args.start, processes=args.processes)
+    which = {"only": args.stage, "start": args.start}
+    checked = load_checked(args.recipe, args.overrides, world_size=args.processes, **which)
+    text = plan_text(checked.recipe, notes=checked.notes, processes=args.processes, **which)
     if _is_main():
         print(text)
     return 0

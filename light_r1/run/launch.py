@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.recipe.shipped import shipped_recipes
 from light_r1.recipe.spec import Recipe
@@ -34,6 +36,16 @@ def find_config(name: str) -> Path:
         return shipped
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     raise LightR1Error(f"no accelerate config {name!r}; shipped are {', '.join(known)}. {did_you_mean(name, known)}")
+
+
+def config_processes(name: str) -> int | None:
+    """Return the number of processes of an accelerate config, over all its machines; None if it leaves it open.
+
+    Raises:
+        LightR1Error: There is no such config.
+    """
+    count = (yaml.safe_load(find_config(name).read_text(encoding="utf-8")) or {}).get("num_processes")
+    return count if count and count > 0 else None
 
 
 def stage_commands(

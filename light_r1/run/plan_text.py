@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from light_r1.recipe.check.args import Args
 from light_r1.recipe.cost.estimate import is_sharded
 from light_r1.recipe.cost.formulas import Device, device_for
 from light_r1.recipe.cost.rows import Amount
@@ -93,6 +94,8 @@ def _settings(plan: Plan) -> str:
         options = {**stage.options, **stage.args}
         args = ", ".join(f"{name}={_value(value)}" for name, value in options.items() if name not in INERT)
         texts.append(f"{stage.name}: {item.reason}; {stage.takes}")
+        if item.estimate.batch and Args(stage).has_batch:
+            texts.append(f"    batch of {Args(stage).batch(plan.processes)}")
         if args:
             texts.append(_wrapped(f"    {args}", "    "))
     return "\n".join(texts)

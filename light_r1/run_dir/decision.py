@@ -13,15 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from light_r1.batch import Batch, counted
 from light_r1.errors import RunDirError
 from light_r1.models.checkpoints import last_checkpoint, step_of
 from light_r1.run_dir.fingerprint import canonical, stage_fingerprint, without_inert
-from light_r1.run_dir.folder import Batch, Begun, StageDir
+from light_r1.run_dir.folder import Begun, StageDir
 from light_r1.run_dir.manifest import Manifest
 
 Action = Literal["run", "skip", "resume", "rerun"]
 
-_BATCH_ARGS = ("per_device_train_batch_size", "gradient_accumulation_steps")
+_BATCH_ARGS = ("global_batch_size", "per_device_train_batch_size", "gradient_accumulation_steps")
 _NOT_SET = object()
 
 
@@ -103,11 +104,12 @@ def _resume(stage: StageDir, begun: Begun, batch: Batch | None, changed: tuple[s
         raise RunDirError(
             f"{stage.name}: it was begun with an effective batch of {begun.batch} "
             f"and would go on with {batch}. "
-            f"Start it with {begun.batch.processes} processes, or set per_device_train_batch_size and "
-            f"gradient_accumulation_steps so that the product is {begun.batch.size} again, "
-            f"or move {stage.path} away to train it anew."
+            f"Set global_batch_size: {begun.batch.size} in place of gradient_accumulation_steps, start it with "
+            f"{counted(begun.batch.processes, 'process', 'es')}, or move {stage.path} away to train it anew."
         )
     reason = f"cut off, goes on from step {step_of(checkpoint)}"
+    if begun.batch is not None and batch is not None and begun.batch != batch:
+        reason += f", the batch now split as {batch}"
     return Decision("resume", reason, begun.fingerprint, changed, checkpoint)
 
 

@@ -5,7 +5,8 @@ billions). What has no stable text is refused, never turned into one: a `str()` 
 address, and the same recipe would be another one in every process.
 
 Settings in `INERT` are left out, since they cannot change what a stage produces. A setting belongs there only
-if that is certain; a needless rerun costs hours, a wrong skip costs the result.
+if that is certain; a needless rerun costs hours, a wrong skip costs the result. Beside `global_batch_size` the
+settings that only say how it is split are left out too.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ INERT: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"), _PLACE),
     }
 )
+
+_SPLIT = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 def canonical(value: Any) -> str:
@@ -92,8 +95,11 @@ def without_inert(resolved: Mapping[str, Any]) -> dict[str, Any]:
     args = kept.get("args")
     if isinstance(args, Mapping):
         picks_best = bool(args.get("load_best_model_at_end", False))
+        split = _SPLIT if args.get("global_batch_size") is not None else ()
         kept["args"] = {
-            name: value for name, value in args.items() if name not in INERT or (picks_best and INERT[name] == _SAVES)
+            name: value
+            for name, value in args.items()
+            if name not in split and (name not in INERT or (picks_best and INERT[name] == _SAVES))
         }
     return kept
 

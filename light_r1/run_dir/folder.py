@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.rows.files import sync_folder
+from light_r1.batch import Batch
 from light_r1.errors import RunDirError
 from light_r1.models.checkpoints import folder_bytes
 from light_r1.run_dir.files import append_line, write_json, write_whole
@@ -32,32 +33,6 @@ from light_r1.run_dir.words import readable_bytes
 log = logging.getLogger(__name__)
 
 _ASIDE = ".superseded-"
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one optimizer step is made of.
-
-    Args:
-        processes: Processes with data of their own.
-        per_device: Sequences (or pairs) per process and forward pass.
-        accumulation: Forward passes per optimizer step.
-    """
-
-    processes: int
-    per_device: int
-    accumulation: int
-
-    @property
-    def size(self) -> int:
-        """Sequences per optimizer step."""
-        return self.processes * self.per_device * self.accumulation
-
-    def __str__(self) -> str:
-        return (
-            f"{self.size} = {self.processes} processes x {self.per_device} per device "
-            f"x {self.accumulation} accumulation steps"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from light_r1.errors import StageError
 from light_r1.ranks import Ranks
+from light_r1.recipe.check.args import Args
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.check.rows import Sample
 from light_r1.recipe.cost.estimate import Estimate, Work
@@ -119,6 +121,22 @@ class Stage(ABC):
             findings: Gets the problems and notes; holds the recipe.
             world_size: Number of processes that it will run on.
         """
+
+    def check_batch(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
+        """Note a batch that cannot be split over the processes; asked only of stages that are to run.
+
+        Args:
+            spec: The stage.
+            findings: Gets the problems.
+            world_size: Number of processes that it will run on.
+        """
+        args, key = Args(spec), f"{spec.name}.args"
+        told = any(findings.told(f"{key}.{name}") for name in ("global_batch_size", "gradient_accumulation_steps"))
+        if args.has_batch and not told:
+            try:
+                args.batch(world_size)
+            except StageError as error:
+                findings.at(f"{key}.global_batch_size", str(error).removeprefix("global_batch_size: "))
 
     def check_rows(self, spec: StageSpec, sample: Sample, findings: Findings) -> None:  # noqa: B027  may be nothing
         """Note what is wrong with the first rows of one of the stage's data sources."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-import math
 from dataclasses import dataclass
+from math import floor, lcm
 from typing import Any, ClassVar, Literal
 
+from light_r1.batch import counted, ways_to_split
 from light_r1.errors import LightR1Error
 from light_r1.recipe.check.args import Args
 from light_r1.recipe.check.findings import Findings
@@ -77,11 +78,19 @@ class GRPOStage(Stage):
         return train_and_save(trainer, policy, job, RowCounts(len(rows), len(rows), {}))
 
     def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
-        """Check whole groups in a batch, clip bounds, rewards and the context schedule."""
+        """Check clip bounds, rewards and the context schedule."""
         args = Args(spec)
-        _check_batch(spec, args, findings, world_size)
+        _check_sampled_at_once(spec, args, findings)
         _check_settings(spec, args, findings)
         _check_context_schedule(spec, args, findings)
+
+    def check_batch(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
+        """Check that batches can be split, and whole groups in what is sampled at once."""
+        super().check_batch(spec, findings, world_size=world_size)
+        key = f"{spec.name}.args"
+        batch = ("gradient_accumulation_steps", "global_batch_size", "generation_batch_size", "steps_per_generation")
+        if not any(findings.told(f"{key}.{name}") for name in batch):
+            _check_groups(spec, Args(spec), findings, world_size)
 
     def check_rows(self, spec: StageSpec, sample: Sample, findings: Findings) -> None:
         """Check for problems and the columns that the rewards take by name."""
@@ -102,7 +111,7 @@ class GRPOStage(Stage):
             return add_training(work, Estimate(batch=work.batch), None)
         else:
             used = rows.value * args["num_generations"] * args["num_iterations"] * args["num_train_epochs"]
-            count = Amount(math.floor(used / work.batch), rows.sign)
+            count = Amount(floor(used / work.batch), rows.sign)
         length = _mean_context(schedule, count.value) if schedule else args["max_completion_length"]
         completions = count.times(work.batch)
         trained = completions.times(length).at_most()
@@ -150,39 +159,44 @@ def _with_default(arguments: ast.arguments) -> set[str]:
     return {argument.arg for argument in (*positional, *named)}
 
 
-def _check_batch(stage: StageSpec, args: Args, findings: Findings, world_size: int) -> None:
-    """Check that the generation batch consists of whole groups (`GRPOConfig.__post_init__`)."""
+def _check_sampled_at_once(stage: StageSpec, args: Args, findings: Findings) -> None:
+    """Check that one setting says how much is sampled at once, and not by the processes where steps do not either."""
     key = f"{stage.name}.args"
-    generations = args["num_generations"]
     if args.written("generation_batch_size") and args.written("steps_per_generation"):
+        what = "generation_batch_size and steps_per_generation exclude each other"
+        findings.at(f"{key}.generation_batch_size", what)
+    if args.global_batch_size is not None and args["steps_per_generation"] is not None:
         findings.at(
-            f"{key}.generation_batch_size", "generation_batch_size and steps_per_generation exclude each other"
+            f"{key}.steps_per_generation",
+            "what is sampled at once would change with the number of processes, and global_batch_size would not",
+            "generation_batch_size",
+            "It counts completions; steps_per_generation counts forward passes.",
         )
-        return
-    per_step = args["per_device_train_batch_size"] * world_size
-    processes = f"{world_size} process{'es' if world_size > 1 else ''}"
-    batch = args["generation_batch_size"]
-    if batch is not None and batch % per_step:
+
+
+def _check_groups(stage: StageSpec, args: Args, findings: Findings, world_size: int) -> None:
+    """Check that the generation batch consists of whole groups (`GRPOConfig.__post_init__`)."""
+    key, written = f"{stage.name}.args", args["generation_batch_size"]
+    per_device, generations = args["per_device_train_batch_size"], args.group
+    unit, processes = per_device * world_size, counted(world_size, "process", "es")
+    if written is not None and written % unit:
+        sizes = ways_to_split(written, per_device, world_size, group=generations).sizes
         findings.at(
             f"{key}.generation_batch_size",
-            f"{batch} is no multiple of {per_step} = per_device_train_batch_size "
-            f"{args['per_device_train_batch_size']} x {processes}",
+            f"{written} is no multiple of {unit} = per_device_train_batch_size {per_device} x {processes}",
+            " or ".join(map(str, sizes)),
         )
-    elif batch is None:
-        batch = per_step * (args["steps_per_generation"] or args["gradient_accumulation_steps"])
+    batch = written or unit * (args["steps_per_generation"] or args.batch(world_size).accumulation)
     if generations and batch % generations:
+        factor = lcm(unit, generations)
+        name, least = ("generation_batch_size", factor) if written else ("gradient_accumulation_steps", factor // unit)
         findings.at(
             f"{key}.num_generations",
-            f"the generation batch of {batch} (per_device_train_batch_size {args['per_device_train_batch_size']} x "
-            f"{processes} x {batch // per_step} steps) is no multiple of num_generations {generations}",
+            f"the generation batch of {batch} (per_device_train_batch_size {per_device} x "
+            f"{processes} x {batch // unit} steps) is no multiple of num_generations {generations}",
             "whole groups in every batch",
-            f"It would be with gradient_accumulation_steps a multiple of {_smallest_factor(per_step, generations)}.",
+            f"It would be with {name} a multiple of {least}.",
         )
-
-
-def _smallest_factor(per_step: int, generations: int) -> int:
-    """Return the least number of steps that makes whole groups."""
-    return next(steps for steps in range(1, generations + 1) if per_step * steps % generations == 0)
 
 
 def _check_settings(stage: StageSpec, args: Args, findings: Findings) -> None:

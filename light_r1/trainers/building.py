@@ -6,15 +6,17 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import torch
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import get_last_checkpoint
 
 from data_tools.rows.row import Dropped
+from light_r1.batch import batch_of
 from light_r1.errors import DataError, StageError, did_you_mean
 from light_r1.models.chat import ChatFormat
 from light_r1.models.checkpoints import why_torn
@@ -98,7 +100,7 @@ def mend_adapter(trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
 def settle(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat, kept: Mapping[str, torch.Tensor]
 ) -> FiniteWatch:
-    """Refuse what would spoil the saved model of a trainer that was just built, and mend what TRL leaves of it.
+    """Refuse what would spoil the training of a trainer that was just built, or its model; mend what TRL leaves of it.
 
     Args:
         trainer: The trainer.
@@ -110,8 +112,9 @@ def settle(
         What watches its numbers, for its `training_step`, `_get_grad_norm` and `save_model`.
 
     Raises:
-        StageError: Its adapter would untie tied embeddings.
+        StageError: Its adapter would untie tied embeddings, or its batch is not `global_batch_size`.
     """
+    _refuse_unmet_batch(trainer)
     _refuse_untying(trainer.model)
     mend_adapter(trainer, kept)
     if not (isinstance(trainer.model, PeftModel) or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
@@ -184,6 +187,70 @@ def _config_or_default(args: Config | None, kind: type[Config], model: str | Pre
     if not isinstance(args, kind):
         raise StageError(f"args: expected a {kind.__name__}, got {type(args).__name__}.")
     return args
+
+
+class _Batched(Protocol):
+    """The settings of a trainer's config that its batch follows from; its properties are transformers' own."""
+
+    global_batch_size: int | None
+    gradient_accumulation_steps: int | None
+    per_device_train_batch_size: int
+    auto_find_batch_size: bool
+    accelerator_config: Any
+    device: torch.device
+    n_gpu: int
+    world_size: int
+
+
+def settle_batch(args: _Batched, *, group: int = 1) -> None:
+    """Set `gradient_accumulation_steps` of a config that is being built, from its `global_batch_size` if it has one.
+
+    To be called before TRL's `__post_init__`: DeepSpeed's config and GRPO's generation batch are made from it there.
+
+    Args:
+        args: The config.
+        group: Sequences that a batch holds all or none of.
+
+    Raises:
+        StageError: The batch cannot be split over the processes, or another setting would change it.
+    """
+    if args.global_batch_size is None:
+        if args.gradient_accumulation_steps is None:
+            args.gradient_accumulation_steps = 1
+        return
+    if args.auto_find_batch_size:
+        raise StageError(
+            "auto_find_batch_size: would make another batch than global_batch_size. A smaller "
+            "per_device_train_batch_size leaves the batch as it is."
+        )
+    if args.accelerator_config is None or isinstance(args.accelerator_config, dict):
+        # As transformers has it before it looks for the processes: it may say that they were found already.
+        args.accelerator_config = AcceleratorConfig(**(args.accelerator_config or {}))
+    _ = args.device  # transformers looks for the processes and GPUs when it is first asked for
+    batch = batch_of(
+        args.global_batch_size,
+        per_device=args.per_device_train_batch_size,
+        accumulation=args.gradient_accumulation_steps,
+        processes=args.world_size * max(1, args.n_gpu),  # one process may drive several GPUs, each with its own rows
+        group=group,
+    )
+    args.gradient_accumulation_steps = batch.accumulation
+
+
+def _refuse_unmet_batch(trainer: Trainer) -> None:
+    """Refuse a trainer whose optimizer step is not of `global_batch_size`.
+
+    Raises:
+        StageError: accelerate's settings make another one of it, or processes share a sequence.
+    """
+    args = trainer.args
+    if args.global_batch_size is None:
+        return
+    made = trainer.get_total_train_batch_size(args)
+    if args.accelerator_config.split_batches:
+        made //= args.world_size
+    if made != args.global_batch_size:
+        raise StageError(f"global_batch_size: {args.global_batch_size}, and the trainer would take {made} a step.")
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:

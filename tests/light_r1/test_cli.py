@@ -54,15 +54,15 @@ def test_only_rank_0_prints_faults(bad, capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run_main([str(bad)]) == 2
-    assert run_main(["tiny", "--plan"]) == 0
+    assert run_main(["light_r1_7b_ds", "--plan"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_plan_for_several_processes_asks_none_of_them_what_is_done(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs/smoke").mkdir(parents=True)
+    (tmp_path / "runs/light_r1_7b_ds").mkdir(parents=True)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run_main(["smoke", "--plan"]) == 0
+    assert run_main(["light_r1_7b_ds", "--plan"]) == 0
     assert "2 processes" in capsys.readouterr().out
 
 

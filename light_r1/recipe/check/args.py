@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from light_r1.batch import Batch, batch_of
 from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.options.table import REQUIRED, UNKNOWN, table
@@ -48,6 +49,35 @@ class Args:
         return name in self.stage.args
 
     @property
+    def has_batch(self) -> bool:
+        """Whether the config class has the settings that an optimizer step's batch follows from."""
+        return self.has("per_device_train_batch_size") and self.has("gradient_accumulation_steps")
+
+    @property
+    def global_batch_size(self) -> int | None:
+        """Sequences per optimizer step; `None` where it follows from the accumulation."""
+        return self["global_batch_size"] if self.has("global_batch_size") else None
+
+    @property
+    def group(self) -> int:
+        """What a batch must be a multiple of: the completions of a prompt in GRPO."""
+        return self["num_generations"] if self.has("num_generations") else 1
+
+    def batch(self, processes: int) -> Batch:
+        """Return the batch of an optimizer step of so many processes.
+
+        Raises:
+            StageError: `global_batch_size` cannot be split over them.
+        """
+        return batch_of(
+            self.global_batch_size,
+            per_device=self["per_device_train_batch_size"],
+            accumulation=self["gradient_accumulation_steps"],
+            processes=processes,
+            group=self.group,
+        )
+
+    @property
     def recomputes(self) -> bool:
         """Whether activations are computed again in the backward pass; the newer of two names of it counts."""
         newer = self["activation_checkpointing"] if self.has("activation_checkpointing") else None
@@ -59,6 +89,8 @@ def check_args(stage: StageSpec, findings: Findings) -> None:
     args = Args(stage)
     if args.has("learning_rate") and args.has("bf16"):
         _check_training(stage, args, findings)
+    if args.global_batch_size is not None:
+        _check_global_batch(args, f"{stage.name}.args", findings)
     _check_windows(stage.args, f"{stage.name}.args", findings)
     _check_windows(stage.options, stage.name, findings)
 
@@ -85,6 +117,24 @@ def _check_training(stage: StageSpec, args: Args, findings: Findings) -> None:
         findings.at(f"{name}.max_steps", "0 would mean all epochs", "at least 1, or -1 for num_train_epochs")
     if args["warmup_steps"] >= 1 and args["warmup_steps"] != int(args["warmup_steps"]):
         findings.at(f"{name}.warmup_steps", f"is {args['warmup_steps']:g}", "whole steps, or a share below 1")
+
+
+def _check_global_batch(args: Args, name: str, findings: Findings) -> None:
+    """Check what would make another batch beside `global_batch_size`; whether it can be split is the stage's check."""
+    if args.written("gradient_accumulation_steps") and args["gradient_accumulation_steps"] is not None:
+        hint = "It follows from global_batch_size; null takes back what is inherited."
+        findings.at(f"{name}.gradient_accumulation_steps", "global_batch_size is set too", "one of the two", hint)
+    if args["auto_find_batch_size"]:
+        hint = "A smaller per_device_train_batch_size leaves the batch as it is."
+        findings.at(f"{name}.auto_find_batch_size", "would make another batch than global_batch_size", "false", hint)
+    accelerator = args["accelerator_config"]
+    if isinstance(accelerator, Mapping):
+        if accelerator.get("split_batches"):
+            what = "split_batches shares a batch of one process among all of them"
+            findings.at(f"{name}.accelerator_config", what, "false beside global_batch_size")
+        if "num_steps" in (accelerator.get("gradient_accumulation_kwargs") or {}):
+            what = "gradient_accumulation_kwargs.num_steps takes the place of the accumulation"
+            findings.at(f"{name}.accelerator_config", what, "global_batch_size alone")
 
 
 _SCHEDULES = {

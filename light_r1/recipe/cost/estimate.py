@@ -82,8 +82,7 @@ class Work:
     @property
     def batch(self) -> int:
         """Sequences per optimizer step."""
-        args = self.args
-        return int(args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] * self.processes)
+        return self.args.global_batch_size or self.args.batch(self.processes).size
 
     @property
     def lora_rank(self) -> int | None:
@@ -92,12 +91,10 @@ class Work:
 
 
 def epochs_steps(work: Work, rows: Amount, epochs: float) -> Amount:
-    """Count steps as transformers does: whole batches up per epoch, whole steps up per epoch."""
-    args = work.args
-    if args["max_steps"] > 0:
-        return Amount(args["max_steps"])
-    batches = math.ceil(rows.value / (args["per_device_train_batch_size"] * work.processes))
-    per_epoch = max(1, math.ceil(batches / args["gradient_accumulation_steps"]))
+    """Count steps as transformers does: an epoch's last step takes what is left."""
+    if work.args["max_steps"] > 0:
+        return Amount(work.args["max_steps"])
+    per_epoch = max(1, math.ceil(rows.value / work.batch))
     return Amount(math.ceil(epochs * per_epoch), rows.sign)
 
 

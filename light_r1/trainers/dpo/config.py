@@ -7,7 +7,7 @@ from typing import Literal
 
 from trl import DPOConfig
 
-from light_r1.trainers.building import check_choice
+from light_r1.trainers.building import check_choice, settle_batch
 
 
 @dataclass
@@ -21,6 +21,9 @@ class SemiOnPolicyDPOConfig(DPOConfig):
             that cannot are scored as TRL does.
         precompute_ref_log_probs: Score the reference once, before training, with the very weights that training
             starts from. `True` here (`False` in TRL): it is exact, and saves a forward per step and a second model.
+        global_batch_size: Pairs per optimizer step, on any number of processes: `gradient_accumulation_steps` is set
+            to it / (`per_device_train_batch_size` x processes).
+        gradient_accumulation_steps: As in TRL, where it is 1 if not set; not beside `global_batch_size`.
     """
 
     overlength: Literal["drop", "error"] = field(default="drop", metadata={"help": "What happens to longer pairs."})
@@ -29,12 +32,17 @@ class SemiOnPolicyDPOConfig(DPOConfig):
     precompute_ref_log_probs: bool = field(
         default=True, metadata={"help": "Score the reference once, before training."}
     )
+    global_batch_size: int | None = field(default=None, metadata={"help": "Pairs per optimizer step."})
+    gradient_accumulation_steps: int | None = field(
+        default=None, metadata={"help": "Forward passes per optimizer step; from global_batch_size if that is set."}
+    )
 
     def __post_init__(self) -> None:
         """Check what dataclasses do not.
 
         Raises:
-            StageError: `overlength` has none of its values.
+            StageError: `overlength` has none of its values, or the batch cannot be split.
         """
         check_choice("overlength", self.overlength, ("drop", "error"))
+        settle_batch(self)
         super().__post_init__()

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from trl import GRPOConfig
 
-from light_r1.trainers.building import check_choice
+from light_r1.errors import StageError
+from light_r1.trainers.building import check_choice, settle_batch
 from light_r1.trainers.grpo.context import ContextSchedule, ContextStage, parse_stages
 from light_r1.trainers.grpo.window import window_of
 
@@ -40,6 +41,10 @@ class StagedGRPOConfig(GRPOConfig):
             group were equal: `warn` says it with what was sampled, `stop` stops.
         vllm_importance_sampling_mode: As in TRL, by default per token. TRL's default, `sequence_mask`, multiplies the
             ratios of all tokens, so that the longer a completion the more certainly it is masked.
+        global_batch_size: Completions per optimizer step, a multiple of `num_generations`, on any number of processes:
+            `gradient_accumulation_steps` is set to it / (`per_device_train_batch_size` x processes). With another
+            number to be sampled at once, set `generation_batch_size`.
+        gradient_accumulation_steps: As in TRL, where it is 1 if not set; not beside `global_batch_size`.
     """
 
     context_schedule: list[dict[str, Any]] | None = field(default=None, metadata={"help": "Stages of the context."})
@@ -58,9 +63,18 @@ class StagedGRPOConfig(GRPOConfig):
         default="token_truncate", metadata={"help": "How vLLM's ratios are bounded."}
     )
     max_steps: int = field(default=-1, metadata={"help": "Optimizer steps; from context_schedule if not set."})
+    global_batch_size: int | None = field(default=None, metadata={"help": "Completions per optimizer step."})
+    gradient_accumulation_steps: int | None = field(
+        default=None, metadata={"help": "Forward passes per optimizer step; from global_batch_size if that is set."}
+    )
 
     def __post_init__(self) -> None:
-        """Size everything for the longest context stage; refuse a window that is none."""
+        """Size everything for the longest context stage.
+
+        Raises:
+            StageError: A choice or the window is none, the batch cannot be split or is of no whole groups, or what is
+                sampled at once would change with the number of processes.
+        """
         check_choice("on_no_signal", self.on_no_signal, ("warn", "stop"))
         if self.pass_rate_window is not None:
             window_of(self.pass_rate_window)
@@ -69,6 +83,12 @@ class StagedGRPOConfig(GRPOConfig):
             self.max_completion_length = schedule.longest
             if self.max_steps <= 0 and schedule.total_steps is not None:
                 self.max_steps = schedule.total_steps
+        if self.global_batch_size is not None and self.steps_per_generation is not None:
+            raise StageError(
+                "steps_per_generation: what is sampled at once would change with the number of processes, and "
+                "global_batch_size would not; set generation_batch_size."
+            )
+        settle_batch(self, group=self.num_generations)
         super().__post_init__()
 
     def context_stages(self) -> tuple[ContextStage, ...]:

@@ -32,7 +32,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from light_r1.errors import DataError
+from light_r1.errors import DataError, StageError
 from light_r1.models.chat import ChatFormat
 from light_r1.rewards.guard import GuardedReward, stop_without_rewards
 from light_r1.rewards.text import Reward
@@ -204,13 +204,24 @@ class StagedGRPOTrainer(GRPOTrainer):
         super()._save_rng_state(output_dir)
         if self._step % (self.args.steps_per_generation * self.num_iterations):
             # TRL would sample anew after a resume, for a different part of the steps that share completions.
-            torch.save({"step": self._step, "batches": self._buffered_inputs}, self._completions_file(output_dir))
+            saved = {"step": self._step, "batches": self._buffered_inputs, "processes": self.accelerator.num_processes}
+            torch.save(saved, self._completions_file(output_dir))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
-        if checkpoint is not None and (file := self._completions_file(checkpoint)).exists():
-            saved = torch.load(file, map_location=self.accelerator.device, weights_only=True)
-            self._step, self._buffered_inputs = saved["step"], saved["batches"]
+        kept = sorted(Path(checkpoint).glob("completions_*.pt")) if checkpoint is not None else []
+        if not kept:
+            return
+        processes, passes = self.accelerator.num_processes, self.args.steps_per_generation
+        file = self._completions_file(str(checkpoint))
+        saved = torch.load(file if file in kept else kept[0], map_location=self.accelerator.device, weights_only=True)
+        if (saved["processes"], len(saved["batches"])) != (processes, passes):
+            raise StageError(
+                f"{checkpoint} was saved between steps that share completions, held by {saved['processes']} processes "
+                f"for {len(saved['batches'])} forward passes each; {processes} with {passes} cannot go on from it. "
+                "Start as it was begun, or from a checkpoint at which completions are sampled."
+            )
+        self._step, self._buffered_inputs = saved["step"], saved["batches"]
 
     def _completions_file(self, checkpoint: str) -> Path:
         return Path(checkpoint) / f"completions_{self.accelerator.process_index}.pt"

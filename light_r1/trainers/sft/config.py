@@ -8,7 +8,7 @@ from typing import Literal
 from trl import SFTConfig
 
 from light_r1.errors import StageError
-from light_r1.trainers.building import check_choice
+from light_r1.trainers.building import check_choice, settle_batch
 from light_r1.trainers.sft.curriculum import ORDERS
 
 
@@ -36,6 +36,9 @@ class CurriculumSFTConfig(SFTConfig):
         eval_samples: Samples of each held-out problem (a row with `problem` and `answer`) at every evaluation. Their
             accuracy is logged as `eval_accuracy`, by which `metric_for_best_model="accuracy"` selects checkpoints.
         eval_max_tokens: Longest of these samples; needed with `eval_samples`.
+        global_batch_size: Sequences (packed rows, with packing) per optimizer step, on any number of processes:
+            `gradient_accumulation_steps` is set to it / (`per_device_train_batch_size` x processes).
+        gradient_accumulation_steps: As in TRL, where it is 1 if not set; not beside `global_batch_size`.
     """
 
     packing: bool | Literal["auto"] = field(default="auto", metadata={"help": "True, False, or `auto`."})
@@ -55,13 +58,17 @@ class CurriculumSFTConfig(SFTConfig):
     stop_after_epochs: float | None = field(default=None, metadata={"help": "Epochs that are trained."})
     eval_samples: int = field(default=0, metadata={"help": "Samples of each held-out problem at every evaluation."})
     eval_max_tokens: int | None = field(default=None, metadata={"help": "Longest of these samples."})
+    global_batch_size: int | None = field(default=None, metadata={"help": "Sequences per optimizer step."})
+    gradient_accumulation_steps: int | None = field(
+        default=None, metadata={"help": "Forward passes per optimizer step; from global_batch_size if that is set."}
+    )
 
     def __post_init__(self) -> None:
         """Resolve the epochs; `packing` is resolved by the trainer, which knows the model's attention.
 
         Raises:
             StageError: A field has none of its values, the learning rate would reach its end before training does,
-                or the samples of evaluations have no length.
+                the samples of evaluations have no length, or the batch cannot be split.
         """
         check_choice("packing", self.packing, (True, False, "auto"))
         check_choice("overlength", self.overlength, ("drop", "error", "keep_end_of_thought"))
@@ -78,4 +85,5 @@ class CurriculumSFTConfig(SFTConfig):
                 f"schedule_epochs={self.schedule_epochs} ends before the {self.num_train_epochs} epochs that are "
                 "trained: the rest would be trained at the schedule's last learning rate."
             )
+        settle_batch(self)
         super().__post_init__()

@@ -28,6 +28,13 @@ stages:
   - {name: lora, type: sft, data: clean, model: {lora: {r: 4}}, args: {max_length: 77, gradient_checkpointing: true}}
   - {name: newer, type: sft, data: clean, args: {activation_checkpointing: false}}
   - {name: rl, type: grpo, from: sft, data: x, rewards: [accuracy], args: {num_generations: 2}}
+  - {name: sized, type: sft, data: clean, args: {global_batch_size: 18, per_device_train_batch_size: 9}}
+  - name: reusing
+    type: grpo
+    from: sft
+    data: x
+    rewards: [accuracy]
+    args: {num_generations: 3, per_device_train_batch_size: 3, gradient_accumulation_steps: 2, steps_per_generation: 4}
   - {name: both, type: merge, from: [sft, rl], args: {method: linear}}
   - {name: scores, type: evaluate, from: both}
 """
@@ -56,6 +63,13 @@ def test_out_of_memory_names_the_settings_that_help_with_values(recipe, error):
     assert "a lower max_length (now 77)" in text
     assert "a lora block" in text
     assert "runs/own/x/attempts" in text
+
+
+def test_smaller_passes_make_the_same_batch(recipe):
+    assert "in this order: per_device_train_batch_size=3, the same batch" in told(recipe, "sized")
+    assert (
+        "per_device_train_batch_size=1 with gradient_accumulation_steps=6 and steps_per_generation=12, the same batch"
+    ) in told(recipe, "reusing")
 
 
 def test_nothing_is_advised_that_is_set_already(recipe):

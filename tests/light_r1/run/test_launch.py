@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from light_r1.cli import main
 from light_r1.errors import LightR1Error
 from light_r1.run.check import load_checked
-from light_r1.run.launch import find_config, launch, stage_commands
+from light_r1.run.launch import config_processes, find_config, launch, stage_commands
 
 
 def names(commands):
@@ -45,6 +46,15 @@ def test_configs_by_name_and_processes_go_to_accelerate():
     assert command[command.index("--num_processes") + 1] == "4"
     with pytest.raises(LightR1Error, match="Did you mean zero3"):
         find_config("zero33")
+
+
+def test_the_check_counts_the_processes_of_the_config(tmp_path, capsys):
+    assert [config_processes(name) for name in ("ddp", "fsdp", "zero2", "zero3")] == [8] * 4
+    (tmp_path / "open.yaml").write_text("distributed_type: MULTI_GPU\n")
+    (tmp_path / "all.yaml").write_text("num_processes: -1\n")
+    assert [config_processes(str(tmp_path / name)) for name in ("open.yaml", "all.yaml")] == [None, None]
+    assert main(["launch", "open_rs_1.5b", "--config", "zero2"]) == 2
+    assert "72 is no multiple of 48 = per_device_train_batch_size 6 x 8 processes" in capsys.readouterr().err
 
 
 def test_launching_stops_at_the_first_failure(tmp_path, capfd):

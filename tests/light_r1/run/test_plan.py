@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from light_r1.errors import RecipeError
 from light_r1.recipe.cost.rows import Amount
 from light_r1.recipe.read import load_recipe
 from light_r1.run.agenda import Agenda
@@ -98,6 +99,24 @@ def test_stages_that_are_not_selected_are_shown_as_such(recipe_file):
     recipe = load_checked(recipe_file).recipe
     assert actions(recipe, only="first") == {"first": "run", "second": "-"}
     assert actions(recipe, start="second") == {"first": "-", "second": "run"}
+
+
+def test_a_plan_says_what_a_batch_is_made_of():
+    recipe = load_checked("light_r1_7b_ds", world_size=8).recipe
+    assert "\n    batch of 32 = 8 processes x 1 per device x 4 accumulation steps\n" in plan_text(recipe, processes=8)
+    halved = load_checked("light_r1_7b_ds", ["defaults.args.per_device_train_batch_size=2"], world_size=8).recipe
+    assert "batch of 32 = 8 processes x 2 per device x 2 accumulation steps" in plan_text(halved, processes=8)
+
+
+def test_a_stage_that_was_done_on_other_processes_stays_done(recipe_file):
+    sized = ["first.args.global_batch_size=6"]
+    finish(load_checked(recipe_file, sized).recipe, ["first"])
+    with pytest.raises(RecipeError, match="6 is no multiple of 10"):
+        load_checked(recipe_file, sized, world_size=5)
+    recipe = load_checked(recipe_file, sized, world_size=5, only="second").recipe
+    assert actions(recipe, processes=5)["first"] == "skip"
+    assert actions(recipe, only="second", processes=5) == {"first": "-", "second": "run"}
+    assert plan_text(recipe, only="second", processes=5)
 
 
 def test_too_large_a_model_is_said_with_what_would_do():

@@ -2,10 +2,11 @@ import copy
 
 import pytest
 
+from light_r1.batch import Batch
 from light_r1.errors import RunDirError
 from light_r1.run_dir.decision import changed_settings, decide
 from light_r1.run_dir.fingerprint import stage_fingerprint
-from light_r1.run_dir.folder import Batch, RunDir, now
+from light_r1.run_dir.folder import RunDir, now
 from light_r1.run_dir.manifest import Manifest, describe_outputs
 from tests.light_r1.run_folders import write_checkpoint
 
@@ -187,7 +188,7 @@ def test_resume_with_another_effective_batch_is_refused_with_the_numbers(tmp_pat
     write_checkpoint(stage.checkpoints, 10)
     with pytest.raises(RunDirError, match=r"batch of 16 = 8 processes x 1 .* with 8 = 4 processes x 1") as caught:
         decide(stage, resolved, batch=half)
-    assert "product is 16 again" in str(caught.value)
+    assert "Set global_batch_size: 16 in place of gradient_accumulation_steps" in str(caught.value)
     assert decide(stage, resolved).action == "resume", "a plan on another machine compares no sizes"
 
 
@@ -202,6 +203,45 @@ def test_other_batch_in_the_recipe_is_a_rerun(tmp_path):
     assert decision.reason == "changed: sft.args.per_device_train_batch_size: 1 -> 2"
     changed_besides = {**training(4, 1, 4)[0], "seed": 1}
     assert decide(stage, changed_besides, batch=Batch(4, 1, 4)).action == "rerun"
+
+
+def of_size(size, per_device, **args):
+    return {"type": "sft", "args": {"global_batch_size": size, "per_device_train_batch_size": per_device, **args}}
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("split", [(4, 1, 24), (4, 8, 3), (96, 1, 1), (1, 1, 96), (8, 1, 12)])
+def test_a_global_batch_size_is_the_same_stage_on_any_hardware(tmp_path, done, split):
+    stage = RunDir(tmp_path).stage("sft")
+    fp = stage.begin(of_size(96, 1), batch=Batch(8, 1, 12))
+    write_checkpoint(stage.checkpoints, 10, ranks=8)
+    if done:
+        times = {"started": now(), "ended": now(), "seconds": 1.0}
+        stage.write_manifest(Manifest(stage="sft", type="sft", fingerprint=fp, **times))
+    decision = decide(stage, of_size(96, split[1]), batch=Batch(*split))
+    assert (decision.action, decision.fingerprint) == ("skip" if done else "resume", fp)
+    assert stage_fingerprint(of_size(96, split[1])) == fp, "what follows must be the same stage too"
+    if not done:
+        assert ("now split as 96 = " in decision.reason) == (split != (8, 1, 12))
+
+
+def test_another_global_batch_size_is_another_stage(tmp_path):
+    stage = RunDir(tmp_path).stage("sft")
+    stage.begin(of_size(96, 1), batch=Batch(8, 1, 12))
+    write_checkpoint(stage.checkpoints, 10)
+    decision = decide(stage, of_size(32, 1), batch=Batch(8, 1, 4))
+    assert (decision.action, decision.reason) == ("rerun", "changed: sft.args.global_batch_size: 96 -> 32")
+    assert decide(stage, of_size(96, 1, lr=1), batch=Batch(8, 1, 12)).action == "rerun"
+
+
+def test_a_batch_said_by_its_size_is_the_one_that_was_said_by_its_accumulation(tmp_path):
+    stage = RunDir(tmp_path).stage("sft")
+    resolved, batch = training(8, 1, 12)
+    stage.begin(resolved, batch=batch)
+    write_checkpoint(stage.checkpoints, 10)
+    same = of_size(96, 1, lr=1e-5)
+    assert decide(stage, same, batch=Batch(8, 1, 12)).action == "resume"
+    assert decide(stage, of_size(32, 1, lr=1e-5), batch=Batch(8, 1, 4)).action == "rerun"
 
 
 def test_changes_are_told_by_dotted_key_old_and_new():

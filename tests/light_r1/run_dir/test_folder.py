@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from light_r1.batch import Batch
 from light_r1.errors import RunDirError
 from light_r1.run_dir.fingerprint import stage_fingerprint
-from light_r1.run_dir.folder import Batch, RunDir, now
+from light_r1.run_dir.folder import RunDir, now
 from light_r1.run_dir.manifest import Manifest
 from light_r1.run_dir.words import readable_bytes
 
@@ -107,11 +108,6 @@ def test_lock_is_on_the_run(tmp_path):
         assert (tmp_path / "x" / ".lock").exists()
         with pytest.raises(RunDirError), RunDir(tmp_path / "x").lock():
             pass
-
-
-def test_batch_is_the_product():
-    assert Batch(12 * 8, 1, 1).size == 96
-    assert str(Batch(2, 4, 3)) == "24 = 2 processes x 4 per device x 3 accumulation steps"
 
 
 @pytest.mark.parametrize(

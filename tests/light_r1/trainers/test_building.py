@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from accelerate import PartialState
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, GenerationConfig
+from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 from trl import SFTConfig
 
 from data_tools.rows.row import Dropped
@@ -256,3 +261,77 @@ def test_a_faulty_chosen_response_is_named_with_its_row(tokenizer, tmp_path):
     rows = [test_dpo_trainer.ROWS[0], {**test_dpo_trainer.ROWS[1], "chosen": "<think>\nnever closed"}]
     with pytest.raises(DataError, match=r"row 1, chosen: .*unclosed_think"):
         made(KINDS["dpo"], tmp_path, tokenizer, rows=rows)
+
+
+@pytest.mark.parametrize(("per_device", "accumulation"), [(8, 1), (4, 2), (2, 4)])
+def test_the_accumulation_follows_from_the_batch(kind, tmp_path, tokenizer, per_device, accumulation):
+    trainer = made(kind, tmp_path, tokenizer, global_batch_size=8, per_device_train_batch_size=per_device)
+    assert trainer.args.gradient_accumulation_steps == accumulation
+    assert trainer.get_total_train_batch_size(trainer.args) == 8
+    if isinstance(trainer, StagedGRPOTrainer):
+        assert (trainer.args.steps_per_generation, trainer.args.generation_batch_size) == (accumulation, 8)
+
+
+def test_without_a_batch_the_accumulation_is_trls(kind, tmp_path):
+    _, tests = kind
+    assert tests.config(tmp_path, global_batch_size=None).gradient_accumulation_steps == 1
+    assert tests.config(tmp_path, gradient_accumulation_steps=3).gradient_accumulation_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"global_batch_size": 12}, "12 is no multiple of 8 = per_device_train_batch_size 8 x 1 process"),
+        ({"global_batch_size": 16, "gradient_accumulation_steps": 1}, "beside global_batch_size 16"),
+        ({"global_batch_size": 16, "auto_find_batch_size": True}, "auto_find_batch_size: would make another batch"),
+        ({"global_batch_size": 0}, "at least 1"),
+    ],
+)
+def test_a_config_refuses_what_would_make_another_batch(kind, tmp_path, fields, says):
+    _, tests = kind
+    with pytest.raises(StageError, match=says):
+        tests.config(tmp_path, **{"per_device_train_batch_size": 8, **fields})
+
+
+def test_a_trainer_whose_step_accelerate_makes_another_one_is_refused(kind, tmp_path, tokenizer):
+    config = {"gradient_accumulation_kwargs": {"num_steps": 2}}
+    fields = {"global_batch_size": 8, "per_device_train_batch_size": 8, "accelerator_config": config}
+    with pytest.raises(StageError, match="global_batch_size: 8, and the trainer would take 16 a step"):
+        made(kind, tmp_path, tokenizer, **fields)
+
+
+@SUPERVISED
+def test_a_copy_of_a_config_has_its_batch(kind, tmp_path):
+    _, tests = kind
+    config = tests.config(tmp_path, global_batch_size=16, per_device_train_batch_size=4)
+    assert replace(config, learning_rate=1.0).gradient_accumulation_steps == 4
+    with pytest.raises(StageError, match="gradient_accumulation_steps: 4 beside global_batch_size 16"):
+        replace(config, per_device_train_batch_size=8)
+
+
+class AutoConfig(HfTrainerDeepSpeedConfig, HfDeepSpeedConfig):
+    """A DeepSpeed config whose batch is `auto`, made without the DeepSpeed that transformers asks for."""
+
+    def __init__(self):
+        names = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+        HfDeepSpeedConfig.__init__(self, dict.fromkeys(names, "auto"))
+        self.mismatches = []
+
+
+def test_deepspeed_is_told_the_accumulation(kind, tmp_path):
+    _, tests = kind
+    config = AutoConfig()
+    config.trainer_config_process(tests.config(tmp_path, global_batch_size=16, per_device_train_batch_size=4))
+    expected = {"train_batch_size": 16, "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 4}
+    assert (config.mismatches, config.config) == ([], expected)
+
+
+def test_a_configured_accelerator_is_left_to_the_config_that_names_it(kind, tmp_path):
+    _, tests = kind
+    PartialState._reset_state()
+    with pytest.raises(ValueError, match="requires a pre-configured"):
+        tests.config(tmp_path, global_batch_size=8, accelerator_config={"use_configured_state": True})
+    state = PartialState(cpu=True)
+    config = tests.config(tmp_path, global_batch_size=8, accelerator_config={"use_configured_state": True})
+    assert config.distributed_state._shared_state is state._shared_state
+    assert config.gradient_accumulation_steps * config.per_device_train_batch_size == 8

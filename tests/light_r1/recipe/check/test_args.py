@@ -41,6 +41,85 @@ def test_whole_groups_fit_the_batch_just_as_trl_has_it(tmp_path, world_size, per
         assert "whole groups" in found[0]
 
 
+SFT = "type: sft, data: x, args: {{max_length: 9, {}}}"
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+@pytest.mark.parametrize("size", [3, 8, 24])
+def test_a_batch_that_cannot_be_split_is_told_for_the_processes_at_hand(tmp_path, size, world_size):
+    found = problems(tmp_path, SFT.format(f"global_batch_size: {size}, per_device_train_batch_size: 2"), world_size)
+    unit = 2 * world_size
+    assert bool(found) == bool(size % unit), found
+    if found:
+        (problem,) = found
+        assert f"s.args.global_batch_size: {size} is no multiple of {unit} = " in problem
+        assert "It would be with" in problem
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("global_batch_size: 8, gradient_accumulation_steps: 1", "accumulation_steps: global_batch_size is set too"),
+        ("global_batch_size: 8, auto_find_batch_size: true", "would make another batch than global_batch_size"),
+        ("global_batch_size: 8, accelerator_config: {split_batches: true}", "accelerator_config: split_batches"),
+        (
+            "global_batch_size: 8, accelerator_config: {gradient_accumulation_kwargs: {num_steps: 2}}",
+            "accelerator_config: gradient_accumulation_kwargs.num_steps",
+        ),
+        ("global_batch_size: 0", "at least 1"),
+    ],
+)
+def test_what_would_make_another_batch_is_refused_beside_its_size(tmp_path, args, says):
+    (problem,) = problems(tmp_path, SFT.format(args))
+    assert says in problem
+
+
+def test_null_takes_an_inherited_accumulation_or_size_back(tmp_path):
+    assert problems(tmp_path, SFT.format("global_batch_size: 8, gradient_accumulation_steps: null")) == []
+    assert problems(tmp_path, SFT.format("global_batch_size: null, gradient_accumulation_steps: 3"), 5) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("global_batch_size: 12, num_generations: 8", "12 is of no whole groups of 8; 8 or 16 would be"),
+        ("global_batch_size: 16, num_generations: 8, steps_per_generation: 2", "Expected generation_batch_size"),
+        ("global_batch_size: 16, num_generations: 8, generation_batch_size: 20", "multiple of num_generations 8"),
+        (
+            "global_batch_size: 24, num_generations: 6, per_device_train_batch_size: 8, generation_batch_size: 36",
+            "36 is no multiple of 8 = per_device_train_batch_size 8 x 1 process. Expected 24 or 48",
+        ),
+    ],
+)
+def test_in_grpo_whole_groups_are_sampled_and_learnt_from(tmp_path, args, says):
+    args = args if "per_device" in args else f"{args}, per_device_train_batch_size: 4"
+    (problem,) = problems(tmp_path, grpo(args))
+    assert says in problem
+
+
+def test_sampling_more_at_once_than_a_step_learns_from_is_legal(tmp_path):
+    args = "global_batch_size: 16, num_generations: 8, generation_batch_size: 64, per_device_train_batch_size: 4"
+    for world_size in (1, 2, 4):
+        assert problems(tmp_path, grpo(args), world_size) == []
+
+
+def test_batches_are_checked_of_the_stages_that_are_to_run(tmp_path):
+    path = tmp_path / "r.yaml"
+    text = HEAD.replace("{max_length: 100}}\n  - {name: b", "{max_length: 100, global_batch_size: 8}}\n  - {name: b")
+    off = "{name: off, enabled: false, type: sft, data: x, args: {max_length: 9, global_batch_size: 4}}"
+    path.write_text(f"{text}  - {off}\n")
+
+    def told(**which):
+        return [problem.what.split(".")[0] for problem in inspect(path, world_size=3, **which).problems]
+
+    assert told() == ["a"]
+    assert told(only="b") == told(start="b") == []
+    assert told(only="off") == ["off"]
+    assert [str(problem) for problem in inspect(path, only="aa").problems] == [
+        "--stage aa: no such stage. Expected one of a, b, off. Did you mean a?"
+    ]
+
+
 def test_the_advice_for_whole_groups_is_right(tmp_path):
     found = problems(tmp_path, grpo("per_device_train_batch_size: 6, num_generations: 8"))
     assert "gradient_accumulation_steps a multiple of 4" in found[0]

@@ -128,7 +128,7 @@ def test_faults_are_raised_together_and_right_recipes_come_with_notes(tmp_path):
 def test_the_number_of_processes_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "5")
     with pytest.raises(RecipeError, match="5 processes"):
-        load_checked("open_rs_1.5b", ["grpo.args.num_generations=7"])
+        load_checked("open_rs_1.5b")
 
 
 CLEAN = "name: clean, type: data, data: x, steps: [{tool: dedup}]"

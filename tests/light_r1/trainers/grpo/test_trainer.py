@@ -82,6 +82,34 @@ def test_a_run_resumed_between_steps_that_share_completions_goes_on_bit_exactly(
     assert logged(whole, "reward") == logged(again, "reward")
 
 
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"global_batch_size": 12}, "12 is of no whole groups of 8; 8 or 16 would be"),
+        ({"global_batch_size": 16, "steps_per_generation": 2}, "set generation_batch_size"),
+    ],
+)
+def test_a_batch_of_grpo_is_of_whole_groups_and_so_is_what_is_sampled(tmp_path, fields, says):
+    with pytest.raises(StageError, match=says):
+        config(tmp_path, per_device_train_batch_size=4, num_generations=8, **fields)
+
+
+def test_more_may_be_sampled_at_once_than_a_step_learns_from(tmp_path):
+    args = config(tmp_path, per_device_train_batch_size=4, global_batch_size=8, generation_batch_size=32)
+    assert (args.gradient_accumulation_steps, args.steps_per_generation) == (2, 8)
+
+
+def test_completions_that_are_shared_by_steps_are_not_gone_on_with_in_another_split(tokenizer, tmp_path):
+    fields = {"global_batch_size": 8, "generation_batch_size": 16, "save_strategy": "steps", "save_steps": 1}
+    trainer(tokenizer, tmp_path, per_device_train_batch_size=8, max_steps=2, **fields).train()
+    other = trainer(tokenizer, tmp_path, per_device_train_batch_size=4, max_steps=2, **fields)
+    with pytest.raises(StageError, match="held by 1 processes for 2 forward passes each; 1 with 4 cannot go on"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    other = trainer(tokenizer, tmp_path, per_device_train_batch_size=4, max_steps=3, **fields)
+    other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert other.state.global_step == 3
+
+
 def test_a_trigger_moves_the_context_on_and_survives_a_resume(tokenizer, tmp_path):
     fields = {
         "context_schedule": [
