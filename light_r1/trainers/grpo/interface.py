@@ -41,6 +41,7 @@ class StagedTrainer(Protocol):
     num_generations: int
     max_completion_length: int
     eos_token_ids: list[int]
+    generation_kwargs: dict[str, Any]
     reward_weights: torch.Tensor
     reward_func_names: list[str]
     multi_objective_aggregation: str
