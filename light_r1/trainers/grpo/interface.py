@@ -39,6 +39,7 @@ class StagedTrainer(Protocol):
     rewinds: int
     temperature: float
     num_generations: int
+    num_generations_eval: int
     max_completion_length: int
     eos_token_ids: list[int]
     generation_kwargs: dict[str, Any]

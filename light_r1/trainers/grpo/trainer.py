@@ -8,6 +8,7 @@ What it changes:
   vLLM, or settings that it does not know, by TRL (`light_r1.trainers.grpo.rollouts`);
 - the KL reference is the model that training starts from;
 - completions are scored in packed rows that hold each prompt once;
+- rewards that compare the completions of a group see whole groups, on any number of processes;
 - reward functions see whole responses: think tags that are special tokens are kept, a forced opening tag is put back;
 - prompts outside a pass-rate window rest, and groups whose rewards are all equal are replaced (dynamic sampling);
 - a collapse (of reward, entropy or length) stops the run, or rewinds it to the last good checkpoint;
@@ -35,6 +36,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from light_r1.errors import DataError, LightR1Error
 from light_r1.models.chat import ChatFormat
+from light_r1.rewards.group import GroupReward
 from light_r1.rewards.guard import GuardedReward, stop_without_rewards
 from light_r1.rewards.text import Reward
 from light_r1.rollouts.judge import time_outs
@@ -58,6 +60,7 @@ from light_r1.trainers.grpo.metrics import generation_metrics, totals_of
 from light_r1.trainers.grpo.prompt_queue import PromptQueue
 from light_r1.trainers.grpo.prompt_queue import prompt_ids as ids_of
 from light_r1.trainers.grpo.rollouts import rollout_of, trl_rollout
+from light_r1.trainers.grpo.whole_groups import WholeGroups
 from light_r1.trainers.grpo.window import window_of
 from light_r1.trainers.scoring import SharedPrefixModel
 
@@ -125,7 +128,10 @@ class StagedGRPOTrainer(GRPOTrainer):
         with reference_on_disk(model, config) if needs_reference else nullcontext():
             super().__init__(
                 model=model,
-                reward_funcs=list(self.guards),
+                reward_funcs=[
+                    WholeGroups(guard, self) if isinstance(guard.reward, GroupReward) else guard
+                    for guard in self.guards
+                ],
                 args=config,
                 train_dataset=rows,
                 eval_dataset=held_out,
