@@ -16,6 +16,7 @@ _PUBLIC = {
     "Completion": "light_r1.rollouts.sampler",
     "CurriculumSFTConfig": "light_r1.trainers.sft.config",
     "CurriculumSFTTrainer": "light_r1.trainers.sft.trainer",
+    "GroupReward": "light_r1.rewards.group",
     "HFSampler": "light_r1.rollouts.hf",
     "Request": "light_r1.rollouts.sampler",
     "SamplingParams": "light_r1.rollouts.sampler",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from light_r1.ranks import leave_ranks
     from light_r1.recipe.read import load_recipe
     from light_r1.rewards import load_reward
+    from light_r1.rewards.group import GroupReward
     from light_r1.rewards.verified import accuracy, get_cosine_reward
     from light_r1.rollouts.hf import HFSampler
     from light_r1.rollouts.pairs import build_pairs

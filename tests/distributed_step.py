@@ -11,12 +11,14 @@ from peft import LoraConfig
 from light_r1 import (
     CurriculumSFTConfig,
     CurriculumSFTTrainer,
+    GroupReward,
     SemiOnPolicyDPOConfig,
     SemiOnPolicyDPOTrainer,
     StagedGRPOConfig,
     StagedGRPOTrainer,
 )
 from light_r1.ranks import leave_ranks
+from light_r1.rewards.verified import get_kimi_length_reward
 from tests.conftest import character_tokenizer, make_model
 from tests.left_run import assert_left
 
@@ -41,12 +43,27 @@ def rarely(completion_ids, **_):
     return [float(sum(ids) % 9 == 0) for ids in completion_ids]
 
 
+@GroupReward
+def ranked(completion_ids, row, trainer_state, log_extra, **_):
+    """A reward that only a whole group gives; every call is noted."""
+    assert len(set(row)) == 1 and len(row) == 6, f"not one whole group: {row}"
+    lengths = [len(ids) for ids in completion_ids]
+    log_extra("rank", [sorted(lengths).index(length) for length in lengths])
+    judged.append((trainer_state.global_step, row[0]))
+    return [(length - min(lengths)) / (1 + max(lengths) - min(lengths)) for length in lengths]
+
+
+judged: list[tuple[int, int]] = []
+
+
 def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
     tokenizer = character_tokenizer("chatml", think_special=True)
+    groups = kind.startswith("grpo-group")
+    batch, halves = 18 if groups else 8, lora or groups
     common = {
-        # all weights: one process accumulates what two share; adapters: two halves
-        "global_batch_size": 8,
-        "per_device_train_batch_size": 8 // processes if lora else 4,
+        # all weights: one process accumulates what two share; adapters and groups: two halves
+        "global_batch_size": batch,
+        "per_device_train_batch_size": batch // processes if halves else batch // 2,
         "max_steps": 2,
         "optim": "sgd",
         "learning_rate": 0.1,
@@ -77,13 +94,27 @@ def main(kind: str, lora: bool, processes: int, folder: Path) -> None:
         )
     else:
         chosen = {"pass_rate_window": [0.1, 0.9], "dynamic_sampling": 3} if kind == "grpo-chosen" else {}
+        if kind == "grpo-groups-chosen":
+            chosen = {"dynamic_sampling": 1}
         args = StagedGRPOConfig(
-            str(folder), num_generations=4, max_completion_length=16, loss_type="dapo", **common, **chosen
+            str(folder),
+            num_generations=6 if groups else 4,
+            max_completion_length=16,
+            loss_type="dapo",
+            **common,
+            **chosen,
         )
         rows = [{**row, "pass_rate": 1.0 if row["difficulty"] % 3 == 0 else None} for row in ROWS]
-        trainer = StagedGRPOTrainer(model, [rarely if chosen else length], args, rows, **extra)
-    assert trainer.args.gradient_accumulation_steps == (1 if lora else 2 // processes)
+        rewards = [ranked, get_kimi_length_reward()] if groups else [rarely if chosen else length]
+        if groups:  # every problem twice, as prompts of their own
+            rows = [{**row, "problem": f"{index // 2}+1?", "row": index} for index, row in enumerate(rows)]
+        trainer = StagedGRPOTrainer(model, rewards, args, rows, **extra)
+    assert trainer.args.gradient_accumulation_steps == (1 if halves else 2 // processes)
     trainer.train()
+    if groups:
+        history = [{k: v for k, v in event.items() if "reward" in k} for event in trainer.state.log_history]
+        extra = {name: list(values) for name, values in trainer._logs["extra"].items()}
+        torch.save((judged, history, extra), folder / f"groups_{trainer.accelerator.process_index}.pt")
     if kind == "grpo-chosen":
         history = trainer.state.log_history
         assert max(event.get("sampled/extra_rounds", 0) for event in history) > 0, "no group was replaced"

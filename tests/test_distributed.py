@@ -32,9 +32,11 @@ def step(folder: Path, kind: str, how: str, processes: int) -> dict[str, torch.T
     return torch.load(folder / "weights.pt")
 
 
+CASES = [(kind, how) for kind in ("sft", "dpo", "grpo", "grpo-chosen") for how in ("full", "lora")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["full", "lora"])
-@pytest.mark.parametrize("kind", ["sft", "dpo", "grpo", "grpo-chosen"])
+@pytest.mark.parametrize(("kind", "how"), [*CASES, ("grpo-groups", "full"), ("grpo-groups-chosen", "full")])
 def test_two_processes_take_the_step_of_one(tmp_path, kind, how):
     one = step(tmp_path / "one", kind, how, 1)
     two = step(tmp_path / "two", kind, how, 2)
@@ -54,3 +56,15 @@ def test_two_processes_take_the_step_of_one(tmp_path, kind, how):
             torch.load(tmp_path / name) for name in ("one/chosen_0.pt", "two/chosen_0.pt", "two/chosen_1.pt")
         )
         assert all(rank == alone for rank in ranks), "the ranks chose other prompts"
+    if kind.startswith("grpo-groups"):
+        (alone, history, extra), *ranks = (
+            torch.load(tmp_path / name) for name in ("one/groups_0.pt", "two/groups_0.pt", "two/groups_1.pt")
+        )
+        assert sorted(ranks[0][0] + ranks[1][0]) == sorted(alone), "a group was judged twice or not at all"
+        assert len(set(alone)) == len(alone) and all(rank[0] for rank in ranks)
+        assert extra["rank"] and all(rank[2] == extra for rank in ranks), "logged values moved"
+        for one_event, two_event in zip(history, ranks[0][1], strict=True):
+            timed = {key for key in one_event if "seconds" in key}
+            assert {k: v for k, v in two_event.items() if k not in timed} == pytest.approx(
+                {k: v for k, v in one_event.items() if k not in timed}
+            )

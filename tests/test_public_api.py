@@ -16,6 +16,7 @@ NAMES = {
         "Completion",
         "CurriculumSFTConfig",
         "CurriculumSFTTrainer",
+        "GroupReward",
         "HFSampler",
         "Request",
         "SamplingParams",

@@ -24,11 +24,10 @@ class Limit:
     open_high: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether `value` lies in the interval."""
-        low, high = self.low, self.high
-        too_low = low is not None and (value < low or (self.open_low and value == low))
-        too_high = high is not None and (value > high or (self.open_high and value == high))
-        return not (too_low or too_high)
+        """Whether `value` lies in the interval; NaN lies in none."""
+        above = self.low is None or (value > self.low if self.open_low else value >= self.low)
+        below = self.high is None or (value < self.high if self.open_high else value <= self.high)
+        return above and below
 
     def describe(self) -> str:
         """Say the interval in words: `a number above 0 and at most 1`."""

@@ -145,6 +145,8 @@ class EvaluateSpec:
         temperature: Sampling temperature.
         top_p: Nucleus sampling.
         top_k: Only the k likeliest tokens; null for all.
+        min_p: Only tokens with at least this share of the likeliest one's probability; null for all.
+        repetition_penalty: Above 1, tokens that the text already holds are less likely.
         max_tokens: Longest completion, in tokens.
         k: pass@k values; null for pass@1 and pass@n.
         batch_size: Completions sampled together by the `hf` backend.
@@ -156,6 +158,8 @@ class EvaluateSpec:
     temperature: float = 0.6
     top_p: float = 0.95
     top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
     max_tokens: int = 32768
     k: tuple[int, ...] | None = None
     batch_size: int = 64

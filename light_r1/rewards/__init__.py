@@ -1,10 +1,11 @@
 """Reward functions for GRPO, by name in recipes or imported; what a verdict is, is decided in `data_tools`.
 
 A reward is TRL's: a function of keyword columns (`completions`, `completion_ids`, `answer`, ...) that returns one
-number or `None` for each completion. `None` means "cannot say" and leaves the completion out of this reward. One with
-options is a factory `get_<name>_reward(...)` whose parameters are the recipe's keys. Completions arrive as whole
-responses: the trainer puts a forced opening tag back and keeps special think tokens. What stands behind the thought is
-graded; a factory that takes `think_tokens` gets those of the recipe's chat, one used alone takes `<think>`.
+number or `None` for each completion; one that compares the completions of a prompt is a `GroupReward`. `None` means
+"cannot say" and leaves the completion out of this reward. One with options is a factory `get_<name>_reward(...)`
+whose parameters are the recipe's keys. Completions arrive as whole responses: the trainer puts a forced opening tag
+back and keeps special think tokens. What stands behind the thought is graded; a factory that takes `think_tokens`
+gets those of the recipe's chat, one used alone takes `<think>`.
 """
 
 from __future__ import annotations

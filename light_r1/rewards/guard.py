@@ -1,7 +1,8 @@
 """Guard a reward function: one that raises or exceeds its deadline costs its completions, not the run.
 
 A batch is first given whole, as rewards may compare its completions. If that raises or takes too long, its completions
-are asked for one at a time, at once, and each that fails again has no reward. Python cannot kill a thread: one that
+are asked for one at a time, at once, and each that fails again has no reward. A `GroupReward` is asked for each group,
+and one that fails has no reward. Python cannot kill a thread: one that
 hangs is left behind, and counted.
 """
 
@@ -17,6 +18,7 @@ from time import monotonic
 from typing import Any
 
 from light_r1.errors import LightR1Error, StageError
+from light_r1.rewards.group import ExtraColumns, GroupReward, rows_of
 
 Answer = tuple[int, Sequence[float | None] | Exception]
 
@@ -39,7 +41,8 @@ class GuardedReward:
         self.deadline_s = deadline_s
         self.failures: Counter[str] = Counter()
         self.seconds = 0.0
-        self.__name__: str = reward.__name__ if inspect.isfunction(reward) else type(reward).__name__
+        named = inspect.isfunction(reward) or isinstance(reward, GroupReward)
+        self.__name__: str = reward.__name__ if named else type(reward).__name__
 
     def __call__(self, **columns: Any) -> list[float | None]:
         """Return the rewards of a batch.
@@ -49,25 +52,41 @@ class GuardedReward:
                 not in the completions.
         """
         start = monotonic()
-        rewards = self._judged(columns, len(columns["completions"]))
+        if isinstance(self.reward, GroupReward):
+            rewards = self._judged_groups(self.reward, columns)
+        else:
+            rewards = self._judged(columns, len(columns["completions"]))
         self.seconds += monotonic() - start
         return rewards
 
     def _judged(self, columns: Mapping[str, Any], size: int) -> list[float | None]:
         whole = self._ask([columns])[0]
         if not isinstance(whole, Exception):
-            if len(whole) != size:
-                raise LightR1Error(f"{self.__name__} returned {len(whole)} rewards for {size} completions")
-            return list(whole)
-        rows = [_row(columns, index, size) for index in range(size)]
-        rewards: list[float | None] = []
-        for answer in self._ask(rows):
-            if isinstance(answer, Exception):
-                self.failures[f"{self.__name__}: {type(answer).__name__}: {answer}"[:200]] += 1
-                rewards.append(None)
-            else:
-                rewards.append(answer[0])
-        return rewards
+            return self._rewards(whole, size)
+        rows = [rows_of(columns, index, index + 1, size) for index in range(size)]
+        return [reward for answer in self._ask(rows) for reward in self._rewards(answer, 1)]
+
+    def _judged_groups(self, reward: GroupReward, columns: Mapping[str, Any]) -> list[float | None]:
+        groups = reward.groups(columns)
+        logged = [ExtraColumns() for _ in groups]
+        if "log_extra" in columns:  # takes one value for each completion of the batch
+            groups = [{**group, "log_extra": kept.log} for group, kept in zip(groups, logged, strict=True)]
+        answers = self._ask(groups)
+        sizes = [len(group["completions"]) for group in groups]
+        for name in dict.fromkeys(name for kept in logged for name in kept):
+            values = [kept.get(name, [None] * each) for kept, each in zip(logged, sizes, strict=True)]
+            columns["log_extra"](name, [value for part in values for value in part])
+        parts = zip(answers, sizes, strict=True)
+        return [value for answer, each in parts for value in self._rewards(answer, each)]
+
+    def _rewards(self, answer: Sequence[float | None] | Exception, size: int) -> list[float | None]:
+        """Return the rewards of completions that were asked for together, or count what went wrong."""
+        if isinstance(answer, Exception):
+            self.failures[f"{self.__name__}: {type(answer).__name__}: {answer}"[:200]] += size
+            return [None] * size
+        if len(answer) != size:
+            raise LightR1Error(f"{self.__name__} returned {len(answer)} rewards for {size} completions")
+        return list(answer)
 
     def _ask(self, batches: Sequence[Mapping[str, Any]]) -> list[Sequence[float | None] | Exception]:
         """Return the rewards of each batch, or what went wrong with it."""
@@ -93,18 +112,12 @@ class GuardedReward:
 
     def _answer(self, batch: Mapping[str, Any]) -> Sequence[float | None] | Exception:
         try:
+            if isinstance(self.reward, GroupReward):
+                return self.reward.of_group(**batch)
             result = self.reward(**batch)
             return asyncio.run(result) if inspect.iscoroutine(result) else result
         except Exception as error:
             return error
-
-
-def _row(columns: Mapping[str, Any], index: int, size: int) -> dict[str, Any]:
-    """Return the columns of one completion; what is not a column stays as it is."""
-    return {
-        name: [value[index]] if isinstance(value, list) and len(value) == size else value
-        for name, value in columns.items()
-    }
 
 
 def stop_without_rewards(

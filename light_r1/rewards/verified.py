@@ -9,6 +9,7 @@ from typing import Any, Literal
 from data_tools.traces.thoughts import THINK_TAGS
 from light_r1.errors import LightR1Error
 from light_r1.models.chat import checked_tags
+from light_r1.rewards.group import GroupReward
 from light_r1.rewards.text import Reward
 from light_r1.rollouts.judge import Gold, Judge, shared_judge
 
@@ -170,21 +171,17 @@ def get_kimi_length_reward(
     """
     by = shared_judge(checked_tags(think_tokens))
 
+    @GroupReward
     def kimi_length(
-        prompts: Sequence[str],
         completions: Sequence[str],
         completion_ids: Sequence[Sequence[int]],
         answer: Sequence[str | list[str]],
         **_: Any,
     ) -> list[float | None]:
         lengths = [len(one) for one in (completion_ids if unit == "tokens" else completions)]
-        groups: dict[str, list[int]] = {}
-        for prompt, length in zip(prompts, lengths, strict=True):
-            groups.setdefault(str(prompt), []).append(length)
+        shortest, longest = min(lengths), max(lengths)
         rewards: list[float | None] = []
-        verdicts = right_or_none(completions, answer, by=by)
-        for prompt, length, right in zip(prompts, lengths, verdicts, strict=True):
-            shortest, longest = min(groups[str(prompt)]), max(groups[str(prompt)])
+        for length, right in zip(lengths, right_or_none(completions, answer, by=by), strict=True):
             share = 0.5 - (length - shortest) / (longest - shortest) if longest > shortest else 0.0
             rewards.append(None if right is None else share if right else min(0.0, share))
         return rewards

@@ -5,33 +5,47 @@
 - each distinct prompt is encoded once and its cache shared out to its n samples,
 - rows that end make room for the next requests, whose encoded prompts are written over them (long prompts first, so
   that a memory error comes at once and not at the end, and that every prompt fits where a longer one was),
-- the cache is a slab that grows in blocks and is written in place.
+- the cache is a slab that grows in blocks and is written in place,
+- rows attend to it by torch's own attention also where the model trains with FlashAttention, which would copy all of
+  it without padding in each layer for each token.
 
-Every sample draws from its own random stream, keyed by seed, prompt and sample index. A result does not depend on
-which other requests share its batch, except through floating-point rounding of the batched forward.
+What a token is drawn from is what transformers' own logits processors leave. Every sample draws from its own random
+stream, keyed by seed, prompt and sample index. A result does not depend on which other requests share its batch,
+except through floating-point rounding of the batched forward. Layers with a window keep the whole cache and mask it.
+Models with a recurrent state cannot be sampled here.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 import torch
 from torch.nn.functional import pad
-from transformers import Cache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import (
+    Cache,
+    DynamicCache,
+    MinPLogitsWarper,
+    PreTrainedConfig,
+    PreTrainedModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from light_r1.errors import LightR1Error
+from light_r1.errors import LightR1Error, StageError
 from light_r1.models.chat import ChatFormat
 from light_r1.rollouts.sampler import Completion, Request, SamplingParams
 
 _BLOCK = 64  # cache positions allocated at a time
 _UNIFORMS = 256  # random numbers drawn per row at a time
-_PER_ROW = ("last", "tokens", "written", "done", "uniforms")
+_PER_ROW = ("last", "tokens", "written", "done", "unusable", "seen", "uniforms")
 
 
 class SlabLayer(DynamicLayer):
@@ -108,6 +122,8 @@ class _Batch:
         tokens: `[rows, max_tokens]`, what has been sampled.
         written: `[rows]`, how many of `tokens` are valid.
         done: `[rows]`, rows that have ended and wait to be taken out.
+        unusable: `[rows]`, rows that ended because their logits were no numbers.
+        seen: `[rows, vocabulary]`, tokens that the row holds; `[rows, 0]` without a repetition penalty.
         streams: Random stream of each row.
         uniforms: `[rows, _UNIFORMS]`, the current block of each row's stream.
     """
@@ -119,6 +135,8 @@ class _Batch:
     tokens: torch.Tensor
     written: torch.Tensor
     done: torch.Tensor
+    unusable: torch.Tensor
+    seen: torch.Tensor
     streams: list[np.random.Generator]
     uniforms: torch.Tensor
 
@@ -155,31 +173,36 @@ class HFSampler:
     """Samples from a transformers model held in memory.
 
     Args:
-        model: A causal language model whose layers all attend to everything before them.
+        model: A causal language model with a key and a value for each position and layer; see `why_not_sampled`.
         eos_token_ids: Tokens that end a completion.
         pad_token_id: Token for the padding of prompts.
         batch_size: Rows decoded at once.
 
     Raises:
-        LightR1Error: The model has layers with a window or a recurrent state.
+        LightR1Error: The model is of another kind.
     """
 
     def __init__(
         self, model: PreTrainedModel, *, eos_token_ids: Sequence[int], pad_token_id: int, batch_size: int = 64
     ) -> None:
-        other = sorted(set(model.config.layer_types) - {"full_attention"}) if "layer_types" in model.config else []
-        if other:
-            raise LightR1Error(
-                f"the hf sampler needs full attention in every layer, this model has {other}: use vllm."
-            )
+        if reason := why_not_sampled(model):
+            raise LightR1Error(f"the hf sampler cannot sample this model: {reason}. Use the backend vllm or openai.")
         self.model = model
         self.eos = torch.tensor(list(eos_token_ids), device=model.device)
         self.pad_token_id = pad_token_id
         self.batch_size = batch_size
+        self.config: PreTrainedConfig = model.config.get_text_config(decoder=True)
+        flash = "flash" in str(self.config._attn_implementation)
+        self.decoding = "sdpa" if flash and model._supports_sdpa else self.config._attn_implementation
 
     @torch.no_grad()
     def sample(self, requests: Sequence[Request], params: SamplingParams) -> list[Completion]:
-        """Return one completion for each request, in order."""
+        """Return one completion for each request, in order.
+
+        Raises:
+            LightR1Error: A prompt has fewer than two tokens.
+            StageError: The model gives logits that are no numbers.
+        """
         if any(len(request.prompt_ids) < 2 for request in requests):
             raise LightR1Error("the hf sampler needs prompts of at least two tokens.")
         queue = deque(sorted(requests, key=lambda r: (-len(r.prompt_ids), r.prompt_id, r.sample_index)))
@@ -187,13 +210,16 @@ class HFSampler:
         was_training = self.model.training
         self.model.eval()
         batch: _Batch | None = None
-        while queue or batch is not None:
-            if batch is None:
-                batch = self._prefill(_taken(queue, self.batch_size), params)
-            while not _worth_turning_over(batch):
-                self._step(batch, params)
-            batch = self._turn_over(batch, queue, results, params)
-        self.model.train(was_training)
+        try:
+            while queue or batch is not None:
+                if batch is None:
+                    batch = self._prefill(_taken(queue, self.batch_size), params)
+                with _attending(self.config, self.decoding):
+                    while not _worth_turning_over(batch):
+                        self._step(batch, params)
+                batch = self._turn_over(batch, queue, results, params)
+        finally:
+            self.model.train(was_training)
         return [results[request.prompt_id, request.sample_index] for request in requests]
 
     def _turn_over(
@@ -204,6 +230,12 @@ class HFSampler:
         params: SamplingParams,
     ) -> _Batch | None:
         """Take out the rows that have ended and put waiting requests in their place."""
+        if unusable := int(batch.unusable.sum()):
+            raise StageError(
+                f"the model gave NaN or infinite logits for {unusable} of the {len(batch.requests)} completions being "
+                "sampled. The weights may have become NaN in training (a learning rate that is too high, float16), "
+                "or overflow where the model computes in float16: try bfloat16 or float32."
+            )
         eos = set(self.eos.tolist())
         ended = batch.done.nonzero().flatten()
         for row in ended.tolist():
@@ -228,9 +260,13 @@ class HFSampler:
         mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids, _ in prompts], device=device)
         input_ids = input_ids.to(device)
         repeats = torch.tensor([count for _, count in prompts], device=device)
-        cache = [SlabLayer() for _ in range(self.model.config.num_hidden_layers)]
+        cache = [SlabLayer() for _ in DynamicCache(config=self.config).layers]
         # The last prompt token is the input of the first decoding step.
-        self._forward(input_ids[:, :-1], mask[:, :-1], cache)
+        logits = self._forward(input_ids[:, :-1], mask[:, :-1], cache)
+        seen = torch.zeros_like(logits[:, :0], dtype=torch.bool)
+        if params.repetition_penalty != 1:
+            unpadded = torch.where(mask.bool(), input_ids, input_ids[:, -1:])
+            seen = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, unpadded, True)
         for layer in cache:
             layer.repeat(repeats)
         rows = len(requests)
@@ -242,6 +278,8 @@ class HFSampler:
             tokens=torch.zeros((rows, params.max_tokens), dtype=torch.long, device=device),
             written=torch.zeros(rows, dtype=torch.long, device=device),
             done=torch.zeros(rows, dtype=torch.bool, device=device),
+            unusable=torch.zeros(rows, dtype=torch.bool, device=device),
+            seen=seen.repeat_interleave(repeats, 0),
             streams=[_stream(params.seed, request) for request in requests],
             uniforms=torch.zeros((rows, _UNIFORMS), device=device),
         )
@@ -261,46 +299,91 @@ class HFSampler:
     def _step(self, batch: _Batch, params: SamplingParams) -> None:
         batch.mask = pad(batch.mask, (0, 1), value=1)
         logits = self._forward(batch.last[:, None], batch.mask, batch.cache)
-        batch.last = choose(logits.float(), _next_uniforms(batch), params)
+        batch.last = choose(logits.float(), _next_uniforms(batch), params, batch.seen)
+        if params.repetition_penalty != 1:
+            batch.seen.scatter_(1, batch.last[:, None], True)
         rows = (~batch.done).nonzero().flatten()
         batch.tokens[rows, batch.written[rows]] = batch.last[rows]
         batch.written[rows] += 1
-        batch.done |= torch.isin(batch.last, self.eos) | (batch.written >= params.max_tokens)
+        # Read where rows are taken out: here it would make the host wait for the device.
+        batch.unusable |= ~logits.amax(-1).isfinite()
+        batch.done |= torch.isin(batch.last, self.eos) | (batch.written >= params.max_tokens) | batch.unusable
 
 
-def choose(logits: torch.Tensor, uniforms: torch.Tensor, params: SamplingParams) -> torch.Tensor:
+def why_not_sampled(model: PreTrainedModel) -> str | None:
+    """Say why the hf sampler cannot sample a model, or return `None` if it can.
+
+    It can where the cache holds a key and a value for each position in each layer. The text part of a model that also
+    takes images is sampled like any other.
+    """
+    name = type(model).__name__
+    if model.config.is_encoder_decoder:
+        return f"{name} has an encoder"
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    other = sorted(kind.__name__ for kind in kinds - {DynamicLayer, DynamicSlidingWindowLayer})
+    if model._is_stateful or other:
+        return f"{name} has a recurrent state" if model._is_stateful else f"{name} has caches of type {other}"
+    return None
+
+
+@contextmanager
+def _attending(config: PreTrainedConfig, implementation: str | None) -> Iterator[None]:
+    """Let a model attend by an implementation of transformers' attention table, which it looks up at each forward."""
+    usual, config._attn_implementation = config._attn_implementation, implementation
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
+
+
+def choose(
+    logits: torch.Tensor, uniforms: torch.Tensor, params: SamplingParams, seen: torch.Tensor | None = None
+) -> torch.Tensor:
     """Draw one token per row by inverting the cumulative distribution.
 
     Args:
         logits: `[rows, vocabulary]`, fp32.
         uniforms: `[rows]`, in [0, 1).
-        params: Temperature, `top_p` and `top_k`.
+        params: How to sample.
+        seen: `[rows, vocabulary]`, the tokens that a repetition penalty concerns.
 
     Returns:
         Token ids, `[rows]`.
     """
+    scores = processed(logits, params, seen)
+    return scores.argmax(-1) if params.temperature == 0 else _invert(torch.softmax(scores, -1), uniforms)
+
+
+def processed(logits: torch.Tensor, params: SamplingParams, seen: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the logits, `[rows, vocabulary]`, as transformers' processors leave them; see `choose`."""
+    if params.repetition_penalty != 1:
+        # RepetitionPenaltyLogitsProcessor, whose input_ids would be rebuilt from rows of different lengths.
+        assert seen is not None, "a repetition penalty needs the tokens that it concerns"
+        penalty = params.repetition_penalty
+        logits = torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
     if params.temperature == 0:
-        return logits.argmax(-1)
-    probabilities = torch.softmax(logits / params.temperature, -1)
-    if params.top_p >= 1 and params.top_k is None:
-        return _invert(probabilities, uniforms)
-    probabilities, order = torch.sort(probabilities, dim=-1, descending=True, stable=True)
-    if params.top_k is not None:
-        probabilities[:, params.top_k :] = 0
+        return logits
+    ids = logits.new_zeros((len(logits), 0), dtype=torch.long)  # what follows does not look at them
+    if params.temperature != 1:
+        logits = TemperatureLogitsWarper(float(params.temperature))(ids, logits)
+    if params.top_k:
+        logits = TopKLogitsWarper(params.top_k)(ids, logits)
     if params.top_p < 1:
-        # A token stays if the mass before it is below top_p, so at least one always does.
-        before = probabilities.cumsum(-1) - probabilities
-        probabilities = probabilities.masked_fill(before >= params.top_p * probabilities.sum(-1, keepdim=True), 0)
-    return order.gather(-1, _invert(probabilities, uniforms)[:, None])[:, 0]
+        logits = TopPLogitsWarper(params.top_p)(ids, logits)
+    if params.min_p:
+        logits = MinPLogitsWarper(params.min_p)(ids, logits)
+    return logits
 
 
 def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     cumulative = probabilities.cumsum(-1)
     target = uniforms[:, None] * cumulative[:, -1:]
-    index = torch.searchsorted(cumulative, target, right=True)[:, 0]
-    # Rounding can leave the target at the very end; the last token with any mass is then the right one.
-    last = probabilities.shape[-1] - 1 - (probabilities > 0).flip(-1).int().argmax(-1)
-    return torch.minimum(index, last)
+    index = torch.searchsorted(cumulative, target, right=True).clamp(max=probabilities.shape[-1] - 1)
+    # A sum in blocks may rise a little where there is no mass: the token before, or the first that has mass, is right.
+    places = torch.arange(probabilities.shape[-1], device=probabilities.device, dtype=torch.int32)
+    before = torch.where(probabilities > 0, places, -1).cummax(-1).values
+    index = before.gather(1, index)[:, 0].long()
+    return torch.where(index < 0, (probabilities > 0).int().argmax(-1), index)
 
 
 def _stream(seed: int, request: Request) -> np.random.Generator:

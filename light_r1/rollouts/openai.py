@@ -89,8 +89,8 @@ class OpenAISampler:
         Raises:
             LightR1Error: The server refuses a request, keeps failing, or does not answer as its kind should.
         """
-        if self.server == "plain" and params.top_k is not None:
-            raise LightR1Error("sampler.server: plain servers take no top_k")
+        if self.server == "plain" and (taken := _of_vllm(params)):
+            raise LightR1Error(f"sampler.server: plain servers take no {' and no '.join(taken)}")
         with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="sampling") as pool:
             waiting = [pool.submit(self._one, request, params) for request in requests]
             try:
@@ -135,8 +135,7 @@ class OpenAISampler:
         if self.server == "plain":
             text = self.chat.tokenizer.decode(list(request.prompt_ids), skip_special_tokens=False)
             return {**body, "prompt": text}
-        if params.top_k is not None:
-            body["top_k"] = params.top_k
+        body |= _of_vllm(params)
         return {**body, "return_token_ids": True, "stop_token_ids": [self.chat.end_token_id]}
 
     def _ids(self, choice: dict[str, Any]) -> list[int]:
@@ -170,6 +169,13 @@ class OpenAISampler:
                 time.sleep(wait)
                 wait = min(LONGEST_WAIT_S, 2 * wait)
         raise LightR1Error(f"{self.endpoint} failed {self.retries + 1} times, last with {fault}")
+
+
+def _of_vllm(params: SamplingParams) -> dict[str, float]:
+    """Return the settings in use that OpenAI's interface does not have and vLLM's does."""
+    penalty = params.repetition_penalty if params.repetition_penalty != 1 else None
+    settings = {"top_k": params.top_k or None, "min_p": params.min_p or None, "repetition_penalty": penalty}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _all_alike(completions: Sequence[Completion]) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from light_r1.errors import LightR1Error
+
 SAMPLERS = {
     "hf": "light_r1.rollouts.hf:from_chat",
     "openai": "light_r1.rollouts.openai:from_chat",
@@ -48,12 +50,20 @@ class Completion:
 class SamplingParams:
     """How to sample.
 
+    The settings mean what they mean in transformers, in its order: penalty, temperature, `top_k`, `top_p`, `min_p`.
+
     Args:
         max_tokens: Longest completion.
         temperature: 0 is greedy.
         top_p: Nucleus bound.
-        top_k: Number of most likely tokens kept; all if `None`.
+        top_k: Number of most likely tokens kept; all if `None` or 0.
         seed: Every sample draws from its own stream, seeded by this, its prompt and its index.
+        min_p: Least probability kept, as a share of the likeliest token's; all if `None`.
+        repetition_penalty: Positive logits of tokens that the prompt or the completion holds are divided by this,
+            negative ones multiplied; 1 is none.
+
+    Raises:
+        LightR1Error: A value is out of its range.
     """
 
     max_tokens: int
@@ -61,6 +71,21 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int | None = None
     seed: int = 0
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that samplers would each read in their own way."""
+        for name, holds, expected in (
+            ("max_tokens", self.max_tokens >= 1, "at least 1"),
+            ("temperature", self.temperature >= 0, "at least 0"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", self.top_k is None or self.top_k >= 0, "at least 0, or None for all"),
+            ("min_p", self.min_p is None or 0 <= self.min_p <= 1, "from 0 to 1, or None"),
+            ("repetition_penalty", self.repetition_penalty > 0, "above 0"),
+        ):
+            if not holds:
+                raise LightR1Error(f"SamplingParams.{name}: got {getattr(self, name)}, expected a number {expected}.")
 
 
 class Sampler(Protocol):

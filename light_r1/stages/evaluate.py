@@ -24,6 +24,8 @@ class EvaluateArgs:
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
     max_tokens: int | None = None
     k: list[int] | None = None
     batch_size: int | None = None
@@ -51,13 +53,10 @@ class EvaluateStage(Stage):
         """Sample, judge and score each benchmark."""
         from light_r1.recipe.sources import source_rows
         from light_r1.rollouts.collector import Collector
-        from light_r1.rollouts.sampler import SamplingParams
-        from light_r1.stages.policy import Policy
+        from light_r1.stages.policy import Policy, sampling_params
 
         settings = evaluate_settings(job.recipe, job.spec)
-        params = SamplingParams(
-            settings.max_tokens, settings.temperature, settings.top_p, settings.top_k, job.recipe.seed
-        )
+        params = sampling_params(settings, job.recipe.seed)
         collector: Collector = Policy(job).collector(job, job.dir.path, batch_size=settings.batch_size)
         scores: dict[str, Any] = {}
         samples: list[dict[str, Any]] = []

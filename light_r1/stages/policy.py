@@ -39,6 +39,7 @@ from light_r1.models.load import (
 from light_r1.models.weights import cast_weights, kept_in_fp32
 from light_r1.recipe.options.source import call_by_name
 from light_r1.recipe.sources import tokenizer_folder
+from light_r1.recipe.spec import EvaluateSpec
 from light_r1.rollouts.collector import Collector
 from light_r1.rollouts.sampler import READS_FROM_DISK, SAMPLERS, Completion, Request, Sampler, SamplingParams
 from light_r1.stages.base import StageJob
@@ -259,9 +260,17 @@ def _tokenizer(job: StageJob) -> PreTrainedTokenizerBase:
     return load_tokenizer(tokenizer_folder(job.spec, job.recipe) or name)
 
 
-def sampling_params(options: SampleOptions, seed: int) -> SamplingParams:
-    """Return the sampler's parameters for a stage's `sample` options."""
-    return SamplingParams(options.max_tokens, options.temperature, options.top_p, options.top_k, seed)
+def sampling_params(options: SampleOptions | EvaluateSpec, seed: int) -> SamplingParams:
+    """Return the sampler's parameters for a stage's `sample` options, or for an evaluation."""
+    return SamplingParams(
+        options.max_tokens,
+        options.temperature,
+        options.top_p,
+        options.top_k,
+        seed,
+        min_p=options.min_p,
+        repetition_penalty=options.repetition_penalty,
+    )
 
 
 def config_for(job: StageJob, config_class: type[Config]) -> Config:

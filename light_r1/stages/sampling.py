@@ -31,6 +31,8 @@ class SampleOptions:
         temperature: Sampling temperature. Light-R1 does not publish it.
         top_p: Nucleus sampling.
         top_k: Only the k likeliest tokens; null for all.
+        min_p: Only tokens with at least this share of the likeliest one's probability; null for all.
+        repetition_penalty: Above 1, tokens that the text already holds are less likely.
         batch_size: Responses sampled together by the `hf` backend.
     """
 
@@ -39,6 +41,8 @@ class SampleOptions:
     temperature: float
     top_p: float = 1.0
     top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
     batch_size: int = 64
 
 

@@ -128,6 +128,13 @@ IN_RECIPES = [
     fault(R32, r"  top_p: 0.95", "  top_p: 95", "evaluate.top_p", "at most 1"),
     fault(R32, r"densities: \[0.2", "densities: [2.0", "merge.args.densities", "at most 1"),
     fault(R32, r"num_generations: 8", "num_generations: 1", "grpo.args.num_generations", "at least 2"),
+    fault(
+        R32,
+        r"num_generations: 8",
+        "chat_template_kwargs: {enable_thinking: false}",
+        "grpo.args.chat_template_kwargs",
+        "by chat",
+    ),
     fault(R32, r"k: \[1, 64\]", "k: [1, 128]", "pass@128 needs 128 samples"),
     # graph
     fault(R32, r"    from: sft-stage1\n", "    from: sft-stage3\n", "no stage called sft-stage3", "sft-stage1?"),

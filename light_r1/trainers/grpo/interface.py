@@ -41,8 +41,10 @@ class StagedTrainer(Protocol):
     entropy_coef: float
     temperature: float
     num_generations: int
+    num_generations_eval: int
     max_completion_length: int
     eos_token_ids: list[int]
+    generation_kwargs: dict[str, Any]
     reward_weights: torch.Tensor
     reward_func_names: list[str]
     multi_objective_aggregation: str

@@ -4,9 +4,11 @@ What it changes:
 
 - `context_schedule` lengthens (or shortens) completions by stages of steps, as DeepScaleR and FastCuRL do by
   separate runs. Setting TRL's `max_completion_length` alone changes nothing for transformers generation;
-- completions are sampled by `light_r1.rollouts.hf`, where rows that end make room for others (vLLM stays TRL's own);
+- completions are sampled by `light_r1.rollouts.hf`, where rows that end make room for others; with
+  vLLM, or settings that it does not know, by TRL (`light_r1.trainers.grpo.rollouts`);
 - the KL reference is the model that training starts from;
 - completions are scored in packed rows that hold each prompt once;
+- rewards that compare the completions of a group see whole groups, on any number of processes;
 - reward functions see whole responses: think tags that are special tokens are kept, a forced opening tag is put back;
 - prompts outside a pass-rate window rest, and groups whose rewards are all equal are replaced (dynamic sampling);
 - a collapse (of reward, entropy or length) stops the run, or rewinds it to the last good checkpoint;
@@ -32,8 +34,9 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from light_r1.errors import DataError, StageError
+from light_r1.errors import DataError, LightR1Error, StageError
 from light_r1.models.chat import ChatFormat
+from light_r1.rewards.group import GroupReward
 from light_r1.rewards.guard import GuardedReward, stop_without_rewards
 from light_r1.rewards.text import Reward
 from light_r1.rollouts.judge import time_outs
@@ -56,8 +59,9 @@ from light_r1.trainers.grpo.dynamic_sampling import ChosenBatch, DynamicSampling
 from light_r1.trainers.grpo.metrics import generation_metrics, totals_of
 from light_r1.trainers.grpo.prompt_queue import PromptQueue
 from light_r1.trainers.grpo.prompt_queue import prompt_ids as ids_of
-from light_r1.trainers.grpo.rollouts import sampled_rollout, trl_rollout
+from light_r1.trainers.grpo.rollouts import rollout_of, trl_rollout
 from light_r1.trainers.grpo.signal import SignalWatch
+from light_r1.trainers.grpo.whole_groups import WholeGroups
 from light_r1.trainers.grpo.window import window_of
 from light_r1.trainers.scoring import SharedPrefixModel
 
@@ -82,6 +86,7 @@ class StagedGRPOTrainer(GRPOTrainer):
 
     Raises:
         DataError: There are no rows, or they have neither a problem nor a prompt.
+        LightR1Error: `chat_template_kwargs` are given for prompts that are rendered text.
         StageError: `model` is the path of an adapter, or its adapter would untie tied embeddings.
 
     Example:
@@ -109,13 +114,13 @@ class StagedGRPOTrainer(GRPOTrainer):
         self.dropped: list[dict[str, Any]] = []
         self._adapter = adapter_weights(model)
         rows = self._with_prompts(as_rows(train_dataset, "train", self.dropped))
+        if config.chat_template_kwargs and isinstance(rows[0]["prompt"], str):
+            raise LightR1Error("chat_template_kwargs: these prompts are rendered text, no chat template is applied.")
         held_out = held_out_rows(kwargs.pop("eval_dataset", None), self.dropped)
         if isinstance(held_out, dict):
             held_out = {name: self._with_prompts(each) for name, each in held_out.items()}
         elif held_out is not None:
             held_out = self._with_prompts(held_out)
-        if not config.use_vllm and "rollout_func" not in kwargs:
-            kwargs["rollout_func"] = sampled_rollout
         self.context = ContextSchedule(config.context_stages())
         self.watch = CollapseWatch(CollapseBounds(**(config.collapse or {})))
         self.rewinds = 0
@@ -124,7 +129,10 @@ class StagedGRPOTrainer(GRPOTrainer):
         with reference_on_disk(model, config) if needs_reference else nullcontext():
             super().__init__(
                 model=model,
-                reward_funcs=list(self.guards),
+                reward_funcs=[
+                    WholeGroups(guard, self) if isinstance(guard.reward, GroupReward) else guard
+                    for guard in self.guards
+                ],
                 args=config,
                 train_dataset=rows,
                 eval_dataset=held_out,
@@ -135,6 +143,10 @@ class StagedGRPOTrainer(GRPOTrainer):
             hold_as_computed(self.ref_model, self)
         self.finite = settle(self, processing_class, self.chat, self._adapter)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
+        if not config.use_vllm:
+            self._generate_with(eos_token_id=self.eos_token_ids)
+            if "rollout_func" not in kwargs:
+                self.rollout_func = rollout_of(self)
         self.queue: PromptQueue | None = None
         self.choice: DynamicSampling | None = None
         self._chosen: ChosenBatch | None = None
@@ -237,8 +249,13 @@ class StagedGRPOTrainer(GRPOTrainer):
         if self.use_vllm:
             self.vllm_generation.max_completion_length = length
         else:
-            self.generation_config.max_new_tokens = length
-            self.generation_kwargs["max_new_tokens"] = length
+            self._generate_with(max_new_tokens=length)
+
+    def _generate_with(self, **settings: Any) -> None:
+        """Set what TRL's own generation uses; `generation_kwargs` of the args go before."""
+        settings |= {name: value for name, value in (self.args.generation_kwargs or {}).items() if name in settings}
+        self.generation_config.update(**settings)
+        self.generation_kwargs |= settings
 
     def _get_per_token_logps_and_entropies(self, model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         if self.args.share_prefixes:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 
 import pytest
 
+from light_r1.errors import RecipeError
 from light_r1.recipe.bounds import CHOICES, LIMITS, Limit, limit_of
 from light_r1.recipe.options.table import table
+from light_r1.recipe.read import load_recipe
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,44 @@ def test_limits_hold_and_say_what_they_are(limit, inside, outside, words):
     assert all(limit.holds(value) for value in inside)
     assert not any(limit.holds(value) for value in outside)
     assert limit.describe() == words
+
+
+def test_nan_is_a_value_of_no_limit():
+    assert not any(limit.holds(float("nan")) for limit in LIMITS.values())
+
+
+SAMPLING = {
+    "temperature": -1, "top_p": 1.5, "top_k": -1, "min_p": 2, "repetition_penalty": 0, "max_tokens": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), SAMPLING.items())
+def test_sampling_out_of_range_is_refused_wherever_a_recipe_has_it(tmp_path, field, value):
+    own = {"n": 2, "max_tokens": 9, "temperature": 1.0, field: value}
+    grpo = {("max_completion_length" if field == "max_tokens" else field): value}
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        json.dumps(
+            {
+                "name": "r",
+                "model": {"name_or_path": "a/b"},
+                "data": {"d": {"path": "d.jsonl"}},
+                "evaluate": {"benchmarks": {"b": {"path": "b.jsonl"}}, field: value},
+                "stages": [
+                    {"name": "s", "type": "data", "data": "d", "steps": [{"tool": "sample", **own}]},
+                    {"name": "p", "type": "dpo", "from": "model", "data": "d", "sample": own},
+                    {"name": "g", "type": "grpo", "from": "p", "data": "d", "rewards": ["accuracy"], "args": grpo},
+                    {"name": "e", "type": "evaluate", "from": "g", "args": {field: value}},
+                ],
+            }
+        )
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file)
+    found = [str(problem) for problem in caught.value.problems]
+    places = ("evaluate", "s.steps.0", "p.sample", "g.args", "e.args")
+    keys = [f"{place}.{next(iter(grpo)) if place == 'g.args' else field}: " for place in places]
+    assert all(any(key in problem and "out of range" in problem for problem in found) for key in keys), found
 
 
 def test_a_class_has_its_own_limit_where_a_name_means_two_things():

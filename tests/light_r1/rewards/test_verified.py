@@ -85,7 +85,8 @@ def test_a_cap_takes_the_gain_from_short_right_responses_only():
 def test_kimi_compares_within_a_prompt():
     lengths = [10, 20, 30, 7, 7]
     texts = [RIGHT, WRONG, WRONG, RIGHT, WRONG]
-    found = get_kimi_length_reward()(["a", "a", "a", "b", "b"], texts, [[0] * n for n in lengths], ["4"] * 5)
+    columns = {"completions": texts, "completion_ids": [[0] * n for n in lengths], "answer": ["4"] * 5}
+    found = get_kimi_length_reward()(prompts=["a", "a", "a", "b", "b"], **columns)
     assert found == pytest.approx([0.5, 0.0, -0.5, 0.0, 0.0])
 
 

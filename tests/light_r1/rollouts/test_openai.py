@@ -18,6 +18,7 @@ from light_r1.rollouts.sampler import Request, SamplingParams
 from tests.completions_server import completion
 
 PARAMS = SamplingParams(max_tokens=8, seed=3)
+OF_VLLM = SamplingParams(max_tokens=8, top_k=5, min_p=0.1, repetition_penalty=1.2)
 
 
 @contextmanager
@@ -104,13 +105,24 @@ def test_a_server_that_refuses_or_is_not_there_stops_with_its_words(chat):
         sampler(chat, url, retries=2).sample(requests(1), PARAMS)
 
 
+def test_vllm_servers_get_the_settings_that_are_in_use(chat):
+    usual = {"max_tokens", "model", "prompt", "return_token_ids", "seed", "stop_token_ids", "temperature", "top_p"}
+    for params, more in (
+        (SamplingParams(8, top_k=0, min_p=0.0), set()),
+        (OF_VLLM, {"top_k", "min_p", "repetition_penalty"}),
+    ):
+        with server(chat) as url:
+            sampler(chat, url).sample(requests(1), params)
+            assert set(stats(url)["keys"]) == usual | more
+
+
 def test_plain_servers_get_and_give_text(chat):
     asked = [Request("a", 0, tuple(chat.encode("one and one"))), Request("a", 1, tuple(chat.encode("one and one")))]
     with server(chat) as url:
         found = sampler(chat, f"{url}/v1/", server="plain").sample(asked, PARAMS)
         seen = stats(url)
-        with pytest.raises(LightR1Error, match="top_k"):
-            sampler(chat, url, server="plain").sample(asked, SamplingParams(max_tokens=8, top_k=5))
+        with pytest.raises(LightR1Error, match="no top_k and no min_p and no repetition_penalty"):
+            sampler(chat, url, server="plain").sample(asked, OF_VLLM)
     assert seen["keys"] == ["max_tokens", "model", "prompt", "seed", "temperature", "top_p"]
     for one in found:
         body = {"prompt": "one and one", "seed": request_seed(3, one.request), "max_tokens": 8}

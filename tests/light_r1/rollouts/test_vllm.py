@@ -61,6 +61,10 @@ def test_ids_and_seeds_go_through(engine, tokenizer, tiny_model):
     assert [call.seed for call in engine.calls] == [request_seed(2, request) for request in asked]
     assert len({call.seed for call in engine.calls}) == 3
     assert {(call.top_k, call.max_tokens, tuple(call.stop_token_ids)) for call in engine.calls} == {(-1, 9, (end,))}
+    assert {(call.min_p, call.repetition_penalty) for call in engine.calls} == {(0.0, 1.0)}
+    engine.calls.clear()
+    sampler.sample(asked, SamplingParams(9, top_k=4, min_p=0.1, repetition_penalty=1.2))
+    assert {(call.top_k, call.min_p, call.repetition_penalty) for call in engine.calls} == {(4, 0.1, 1.2)}
 
 
 def test_what_is_missing_is_named(tokenizer, tiny_model, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from data_tools.errors import DataToolsError
@@ -11,9 +13,12 @@ from data_tools.tools.difficulty import difficulty
 from light_r1.errors import StageError
 from light_r1.models.chat import ChatFormat
 from light_r1.ranks import Ranks
+from light_r1.recipe.spec import EvaluateSpec
 from light_r1.rollouts.collector import Collector
 from light_r1.rollouts.sampler import Completion, SamplingParams
-from light_r1.stages.sampling import SampleStepOptions, sampled, stop_rule
+from light_r1.stages.evaluate import EvaluateArgs
+from light_r1.stages.policy import sampling_params
+from light_r1.stages.sampling import SampleOptions, SampleStepOptions, sampled, stop_rule
 
 QUESTIONS = [{"problem": f"{a}+1?", "answer": str(a + 1)} for a in range(4)]
 PARAMS = SamplingParams(16, temperature=1.0, seed=7)
@@ -112,3 +117,11 @@ def test_faults_of_the_next_step_and_of_the_risk_are_told():
         stop_rule(options(), {"tool": "difficulty", "preset": "light-r1-stage1"})
     with pytest.raises(DataToolsError, match=r"0 <= risk < 1, found 16 and 1\.5"):
         stop_rule(options(risk=1.5), FOLLOWING)
+
+
+def test_every_setting_of_the_samplers_can_be_written_in_a_recipe():
+    names = {field.name for field in fields(SamplingParams)} - {"seed"}
+    values = {"max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "top_k": 3, "min_p": 0.1, "repetition_penalty": 1.2}
+    assert set(values) == names <= {field.name for field in fields(EvaluateArgs)}
+    for settings in (SampleOptions(n=2, **values), EvaluateSpec(**values)):
+        assert sampling_params(settings, 5) == SamplingParams(**values, seed=5)
