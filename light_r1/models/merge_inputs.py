@@ -251,6 +251,8 @@ def _merge_adapter(model: Path, base: Weights, folder: Path) -> None:
     if not sizes:
         raise LightR1Error(f"{base.model}, the base of {model}, has no weights in {', '.join(sorted(_NAMES))}")
     dtype = next(iter(sizes)) if len(sizes) == 1 else "float32"
+    if not any(model.glob("tokenizer*")):
+        copy_rest(base.folder, folder)
     load_model(model, dtype=dtype, attn_implementation="sdpa").save_pretrained(folder)
     copy_rest(model, folder)
     note_dtype(folder, max(sizes, key=lambda name: sizes[name]))

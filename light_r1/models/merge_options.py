@@ -44,10 +44,10 @@ def option_faults(
     if method in NEEDS_BASE and not has_base:
         yield Fault("base", f"{method} needs a base to take task vectors against", "a model")
     if method in NEEDS_BASE and densities is None:
-        yield Fault("densities", f"{method} needs densities", f"{models} numbers above 0 and at most 1")
+        yield Fault("densities", f"{method} needs densities", "a number above 0 and at most 1 per model")
     for option, values in (("weights", weights), ("densities", densities)):
         if values is not None and len(values) != models:
-            yield Fault(option, f"{len(values)} {option} for {models} models", f"{models} numbers")
+            yield Fault(option, f"{len(values)} {option} for {models} model{'s' * (models != 1)}", "one per model")
     if densities is not None and not all(0 < density <= 1 for density in densities):
         yield Fault("densities", f"{list(densities)} are no shares", "numbers above 0 and at most 1")
     if not math.isfinite(scale):

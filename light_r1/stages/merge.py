@@ -90,6 +90,8 @@ class MergeStage(Stage):
             for fault in option_faults(method, len(spec.inputs), has_base=base is not None, **args):
                 places = {"models": f"{spec.name}.from", "base": spec.name}
                 findings.at(places.get(fault.option, f"{spec.name}.args.{fault.option}"), fault.what, fault.expected)
+        if method == "linear" and len(spec.inputs) == 1 and not _is_adapter(spec.inputs[0], spec, findings.recipe):
+            findings.at(f"{spec.name}.from", "a merge of 1 model, which is whole", "two or more, or one adapter")
         first: tuple[str, dict[str, Any]] | None = None
         for name in (*spec.inputs, *([base] if base else [])):
             key = f"{spec.name}.from" if name in spec.inputs else f"{spec.name}.base"
@@ -115,6 +117,13 @@ class MergeStage(Stage):
     def less_memory(self, spec: StageSpec, recipe: Recipe) -> str:
         """Say what a merge holds in memory."""
         return "A merge holds one tensor per model at a time; free memory, or merge fewer models at once."
+
+
+def _is_adapter(name: str, stage: StageSpec, recipe: Recipe) -> bool:
+    """Whether a model, of an earlier stage or the one that all start from, is an adapter."""
+    if name == START:
+        return (Path(str(stage.model.name_or_path)).expanduser() / "adapter_config.json").is_file()
+    return any(one.name == name and one.model.lora is not None for one in recipe.stages)
 
 
 def _start(name: str, stage: StageSpec, recipe: Recipe) -> ModelSpec:
