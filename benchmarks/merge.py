@@ -7,6 +7,7 @@ and prints the peak of its own memory (RssAnon; pages of the input files that th
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import threading
