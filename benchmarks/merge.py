@@ -7,6 +7,7 @@ and prints the peak of its own memory (RssAnon; pages of the input files that th
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import threading
@@ -25,13 +26,16 @@ def write_models(folder: Path, tensors: int, shape: tuple[int, int]) -> None:
 
     for seed, name in enumerate(("base", "a", "b")):
         (folder / name).mkdir(parents=True, exist_ok=True)
-        generator = torch.Generator().manual_seed(seed)
+        generator, where = torch.Generator().manual_seed(seed), dict[str, str]()
         for start in range(0, tensors, 4):
             part = {
                 f"layer.{i}": torch.randn(shape, generator=generator).bfloat16()
                 for i in range(start, min(start + 4, tensors))
             }
-            save_file(part, folder / name / f"model-{start:05d}.safetensors", metadata={"format": "pt"})
+            file = f"model-{start:05d}.safetensors"
+            save_file(part, folder / name / file, metadata={"format": "pt"})
+            where.update(dict.fromkeys(part, file))
+        (folder / name / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
 
 
 def anonymous_mib() -> float:

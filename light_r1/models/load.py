@@ -126,7 +126,7 @@ def load_adapter(path: str | Path, *, trainable: bool = False, **options: Any) -
 
     base, revision = base_of(path)
     model = _from_pretrained(base, revision=revision, **options)
-    tokens = len(load_tokenizer(path))
+    tokens = len(load_tokenizer(path)) if any(Path(path).glob("tokenizer*")) else 0  # peft itself saves none
     if tokens > model.get_input_embeddings().weight.shape[0]:  # as peft does: tokens that were added in training
         model.resize_token_embeddings(tokens)
     adapter = PeftModel.from_pretrained(model, str(path), is_trainable=trainable)

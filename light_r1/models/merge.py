@@ -1,53 +1,24 @@
 """Merge model folders over safetensors, one tensor at a time.
 
 Memory is that of a few copies of one tensor in fp32, whatever the model's size (docs/merge.md). An adapter is merged
-into its base first, which does load that model. No embedding is resized: names and shapes have to match, and
-it is said where they do not.
+into its base first, which does load that model.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from light_r1.errors import LightR1Error
-from light_r1.models.merge_methods import check_options, dare_ties, linear, slerp, ties
-from light_r1.models.merge_output import INDEX, Entry, write_model
+from light_r1.models.handover import Handover, read_handover, write_handover
+from light_r1.models.merge_inputs import Weights, check_apart, check_finite, is_number, refuse_quantized, whole_model
+from light_r1.models.merge_methods import dare_ties, linear, slerp, ties
+from light_r1.models.merge_options import option_faults
+from light_r1.models.merge_output import SHARD_BYTES, TYPES, copy_rest, replaced_model, write_model
 from light_r1.ranks import Ranks
-
-log = logging.getLogger(__name__)
-
-SHARD_BYTES = 5_000_000_000
-_NOT_COPIED = ("*.safetensors", "*.safetensors.index.json", "*.bin", "training_args.bin", "README.md", "optimizer.pt")
-
-
-class _Weights:
-    """The tensors of one model folder by name, read when asked for."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.folder = folder
-        self.files: dict[str, Any] = {}
-        paths = sorted(folder.glob("*.safetensors"))
-        if not paths:
-            raise LightR1Error(f"merge: no safetensors files in {folder}")
-        for path in paths:
-            handle = stack.enter_context(safe_open(path, framework="pt"))
-            self.files.update(dict.fromkeys(handle.keys(), handle))
-
-    def entry(self, name: str) -> Entry:
-        tensor = self.files[name].get_slice(name)
-        return Entry(tensor.get_dtype(), tuple(tensor.get_shape()))
-
-    def tensor(self, name: str) -> torch.Tensor:
-        return self.files[name].get_tensor(name)
 
 
 def merge_models(
@@ -63,7 +34,9 @@ def merge_models(
     seed: int = 0,
     shard_bytes: int = SHARD_BYTES,
 ) -> Path:
-    """Merge models into a new folder; configuration and tokenizer are those of the first.
+    """Merge models into a folder; one that is there is replaced once the new one is whole.
+
+    Types, configuration and tokenizer are those of the first model, or of the first with the longest vocabulary.
 
     Args:
         models: Model or adapter folders.
@@ -81,41 +54,80 @@ def merge_models(
         The folder.
 
     Raises:
-        LightR1Error: Something is missing, names or shapes of the tensors differ, or `out` is one of the models.
+        LightR1Error: Something is missing, the models do not fit each other, a tensor holds NaN or infinity, or `out`
+            is what is read or holds more than a model. Whatever was in `out` is still there.
 
     Example:
         >>> merge_models(["sft", "dpo"], "merged", method="linear", weights=[0.3, 0.7])
     """
-    check_options(method, len(models), weights, densities, base is not None)
-    weights = list(weights) if weights is not None else [1.0] * len(models)
-    out = Path(out)
-    if any(out.resolve() == Path(source).resolve() for source in (*models, *([base] if base is not None else []))):
-        raise LightR1Error(f"{out} is one of the models that are merged; write to another folder.")
+    fault = next(
+        option_faults(
+            method,
+            len(models),
+            weights=weights,
+            densities=densities,
+            normalize=normalize,
+            scale=scale,
+            has_base=base is not None,
+        ),
+        None,
+    )
+    if fault is not None:
+        raise LightR1Error(f"merge: {fault.option}: {fault.what}; expected {fault.expected}")
+    factors = [1.0] * len(models) if weights is None else list(weights)
+    out, sources = Path(out), [Path(model) for model in (*models, *([base] if base is not None else []))]
+    check_apart(out, sources)
     with ExitStack() as stack:
-        folders = [_plain_folder(Path(m), out.parent / f".{out.name}-{i}", stack) for i, m in enumerate(models)]
-        opened = [_Weights(folder, stack) for folder in folders]
-        origin = None
-        if base is not None:
-            origin = _Weights(_plain_folder(Path(base), out.parent / f".{out.name}-base", stack), stack)
-        names = _checked_names([*opened, *([origin] if origin else [])])
-        out.mkdir(parents=True, exist_ok=True)
-        for marker in ("config.json", INDEX):  # a folder without them is no model, whatever weights lie in it
-            (out / marker).unlink(missing_ok=True)
+        opened = [stack.enter_context(whole_model(source, out)) for source in sources]
+        merging, origin = opened[: len(models)], opened[-1] if base is not None else None
+        lead = max(merging, key=lambda model: model.vocabulary or 0)
+        for model in opened:
+            refuse_quantized(model)
+            if model is not lead:
+                model.fit(lead)
+        names = sorted(lead.files)
+        tied = _tied(names, opened)
 
         def merged() -> Iterator[tuple[str, torch.Tensor]]:
             for name in names:
-                tensors = [weight.tensor(name) for weight in opened]
+                tensors = [model.tensor(name) for model in merging]
                 against = origin.tensor(name) if origin else None
-                result = _merge_one(
-                    method, tensors, against, weights, densities, scale, normalize, key=f"{seed}:{name}"
-                )
-                yield name, result.to(tensors[0].dtype)
+                if is_number(lead.entry(name).dtype):
+                    result = _merge_one(
+                        method,
+                        tensors,
+                        against,
+                        factors,
+                        densities,
+                        scale,
+                        normalize,
+                        key=f"{seed}:{tied.get(name, name)}",
+                    ).to(TYPES[lead.entry(name).dtype])
+                    check_finite(result, f"the merged {name}")
+                else:
+                    result = _equal(name, tensors, merging)
                 bar.update(1)
+                yield name, result
 
+        folder = stack.enter_context(replaced_model(out))
         with Ranks().bar(total=len(names), desc=f"{method} merge", unit="tensor") as bar:
-            write_model(out, {name: opened[0].entry(name) for name in names}, merged(), shard_bytes=shard_bytes)
-        _copy_rest(folders[0], out)
+            write_model(folder, {name: lead.entry(name) for name in names}, merged(), shard_bytes=shard_bytes)
+        copy_rest(lead.folder, folder)
+        handover = read_handover(lead.model)
+        if handover is not None:  # of what was handed over, the rows: whoever loads the merge first scores them
+            write_handover(folder, Handover(handover.rows, words=handover.words))
     return out
+
+
+def _tied(names: Sequence[str], models: Sequence[Weights]) -> dict[str, str]:
+    """Return which tensors are a copy of which in every model: DARE has to drop the same entries of both."""
+    wide = [name for name in names if models[0].spans_vocabulary(name)]
+    return {
+        name: other
+        for place, name in enumerate(wide)
+        for other in wide[place + 1 :]
+        if all(model.repeats(name, other) for model in models)
+    }
 
 
 def _merge_one(
@@ -129,8 +141,6 @@ def _merge_one(
     *,
     key: str,
 ) -> torch.Tensor:
-    if not tensors[0].is_floating_point():
-        return tensors[0]
     if method == "slerp":
         return slerp(tensors[0], tensors[1], weights[1] / sum(weights))
     if method == "linear":
@@ -142,53 +152,16 @@ def _merge_one(
     return dare_ties(base, tensors, weights, densities, scale=scale, normalize=normalize, key=key)
 
 
-def _plain_folder(model: Path, temporary: Path, stack: ExitStack) -> Path:
-    """Return a folder with whole weights: the model's own, or the temporary one with its adapter merged."""
-    if not model.is_dir():
-        raise LightR1Error(f"merge: {model} is not a folder")
-    if not (model / "adapter_config.json").exists():
-        return model
-    from light_r1.models.load import load_model, load_tokenizer
-
-    log.info("merging the adapter %s into its base first", model)
-    adapter = json.loads((model / "adapter_config.json").read_text(encoding="utf-8"))
-    whole = load_model(model, dtype=_dtype_of(Path(adapter["base_model_name_or_path"])), attn_implementation="sdpa")
-    stack.callback(shutil.rmtree, temporary, ignore_errors=True)
-    whole.save_pretrained(temporary)
-    load_tokenizer(model).save_pretrained(temporary)
-    return temporary
-
-
-def _dtype_of(base: Path) -> str:
-    config = base / "config.json"
-    if not config.exists():
-        return "bfloat16"
-    return str(json.loads(config.read_text(encoding="utf-8")).get("dtype") or "float32")
-
-
-def _checked_names(weights: Sequence[_Weights]) -> list[str]:
-    """Return the tensor names, which all models must share with their shapes."""
-    first = weights[0]
-    for other in weights[1:]:
-        missing = sorted(first.files.keys() - other.files.keys())
-        extra = sorted(other.files.keys() - first.files.keys())
-        if missing or extra:
+def _equal(name: str, tensors: Sequence[torch.Tensor], models: Sequence[Weights]) -> torch.Tensor:
+    """Return a tensor that is no number to average (integers, truth values, 8-bit floats), the same in all models."""
+    for tensor, model in zip(tensors, models, strict=True):
+        if tensor.dtype != tensors[0].dtype or not torch.equal(_bytes(tensor), _bytes(tensors[0])):
             raise LightR1Error(
-                f"merge: {other.folder} and {first.folder} hold other tensors: "
-                f"{len(missing)} only in the second ({', '.join(missing[:3])}), "
-                f"{len(extra)} only in the first ({', '.join(extra[:3])})"
+                f"{name} ({tensor.dtype}) differs in {models[0].model} and {model.model}, and only floating-point "
+                "tensors of 16 bits or more can be averaged"
             )
-        for name in first.files:
-            here, there = first.entry(name).shape, other.entry(name).shape
-            if here != there:
-                raise LightR1Error(
-                    f"merge: {name} is {list(here)} in {first.folder} and {list(there)} in "
-                    f"{other.folder}. Models of other sizes, or with other vocabularies, cannot be merged."
-                )
-    return sorted(first.files)
+    return tensors[0]
 
 
-def _copy_rest(source: Path, out: Path) -> None:
-    for path in sorted(source.iterdir(), key=lambda path: path.name == "config.json"):  # last: it makes a model
-        if path.is_file() and not any(path.match(pattern) for pattern in _NOT_COPIED):
-            shutil.copy2(path, out / path.name)
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.flatten().view(torch.uint8)

@@ -7,11 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from light_r1.errors import LightR1Error
-
-METHODS = ("linear", "slerp", "ties", "dare_ties")
-NEEDS_BASE = ("ties", "dare_ties")
-
 
 def linear(tensors: Sequence[torch.Tensor], weights: Sequence[float], *, normalize: bool) -> torch.Tensor:
     """Return the weighted sum; divided by the sum of the weights with `normalize`."""
@@ -46,7 +41,7 @@ def ties(
     scale: float,
     normalize: bool,
 ) -> torch.Tensor:
-    """Trim, elect signs, merge (Yadav et al. 2306.01708 §3).
+    """Trim, elect signs, merge (Yadav et al. 2306.01708 §3), with weights, which the paper does not have.
 
     Args:
         base: What task vectors are taken against.
@@ -113,7 +108,10 @@ def trim(vector: torch.Tensor, density: float) -> torch.Tensor:
 
 
 def _elected(vectors: Sequence[torch.Tensor], weights: Sequence[float], *, normalize: bool) -> torch.Tensor:
-    """Sum the entries that agree with the sign of the larger total."""
+    """Sum the weighted entries that agree with the sign of their total; none does where that is zero (§3, sgn(0) = 0).
+
+    A model of negative weight votes for, and counts with, the opposite of its task vector.
+    """
     # In place wherever it can be: the embedding of a 32B model is 3 GB in fp32, and each copy counts.
     sign = torch.zeros_like(vectors[0])
     for vector, weight in zip(vectors, weights, strict=True):
@@ -121,34 +119,7 @@ def _elected(vectors: Sequence[torch.Tensor], weights: Sequence[float], *, norma
     sign.sign_()
     merged, share = torch.zeros_like(sign), torch.zeros_like(sign)
     for vector, weight in zip(vectors, weights, strict=True):
-        agrees = torch.sign(vector).mul_(sign) > 0
+        agrees = torch.sign(vector).mul_(sign).mul_(weight) > 0
         merged.add_(vector * agrees, alpha=weight)
         share.add_(agrees, alpha=weight)
     return merged.div_(share.masked_fill_(share == 0, 1.0)) if normalize else merged
-
-
-def check_options(
-    method: str, models: int, weights: Sequence[float] | None, densities: Sequence[float] | None, has_base: bool
-) -> None:
-    """See that a method has what it needs.
-
-    Raises:
-        LightR1Error: With what is missing.
-    """
-    if method not in METHODS:
-        raise LightR1Error(f"merge: method {method!r} is not one of {', '.join(METHODS)}")
-    if method == "slerp" and models != 2:
-        raise LightR1Error(f"merge: slerp takes two models, got {models}")
-    if models < 2:
-        raise LightR1Error(f"merge: {method} takes two models or more, got {models}")
-    for name, values in (("weights", weights), ("densities", densities)):
-        if values is not None and len(values) != models:
-            raise LightR1Error(f"merge: {len(values)} {name} for {models} models")
-    if method in NEEDS_BASE and not has_base:
-        raise LightR1Error(f"merge: {method} needs a base model, against which task vectors are taken")
-    if method in NEEDS_BASE and densities is None:
-        raise LightR1Error(f"merge: {method} needs densities, one per model")
-    if densities is not None and not all(0 < density <= 1 for density in densities):
-        raise LightR1Error(f"merge: densities must be above 0 and at most 1, got {list(densities)}")
-    if weights is not None and sum(weights) == 0:
-        raise LightR1Error("merge: the weights add up to 0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from transformers import PreTrainedModel
 
 from data_tools.rows.files import written_whole
 from light_r1.models.load import DTYPES
-from light_r1.models.merge_output import Entry, write_file
+from light_r1.models.merge_output import Entry, note_dtype, write_file
 
 _NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 _FLOATS = {"BF16", "F16", "F32", "F64"}
@@ -25,6 +24,21 @@ def kept_in_fp32(model: PreTrainedModel) -> list[str]:
     return [*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())]
 
 
+def cast_entries(entries: Mapping[str, Entry], dtype: str, *, keep: Sequence[str]) -> dict[str, Entry]:
+    """Return tensors to come with those of floating point, of 16 bits or more, in another type.
+
+    Args:
+        entries: The tensors by name.
+        dtype: `bfloat16`, `float16` or `float32`.
+        keep: Patterns of names that keep their type.
+    """
+    kept = re.compile("|".join(map(re.escape, keep)) or r"(?!)")
+    return {
+        name: Entry(_NAMES[dtype], entry.shape) if entry.dtype in _FLOATS and not kept.search(name) else entry
+        for name, entry in entries.items()
+    }
+
+
 def cast_weights(folder: Path, dtype: str, *, keep: Sequence[str] = ()) -> None:
     """Rewrite the floating-point weights of a folder in another type, file by file, and note it in its config.
 
@@ -33,22 +47,18 @@ def cast_weights(folder: Path, dtype: str, *, keep: Sequence[str] = ()) -> None:
         dtype: `bfloat16`, `float16` or `float32`.
         keep: Patterns of names that keep their type.
     """
-    kept = re.compile("|".join(re.escape(name) for name in keep)) if keep else None
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
-            entries = {}
-            for name in weights.keys():  # noqa: SIM118  a handle of safetensors, no mapping
-                tensor = weights.get_slice(name)
-                casts = tensor.get_dtype() in _FLOATS and not (kept and kept.search(name))
-                entries[name] = Entry(_NAMES[dtype] if casts else tensor.get_dtype(), tuple(tensor.get_shape()))
-
+            slices = {name: weights.get_slice(name) for name in weights.keys()}  # noqa: SIM118  a handle, no mapping
+            entries = cast_entries(
+                {name: Entry(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()},
+                dtype,
+                keep=keep,
+            )
             with written_whole(file) as temporary:
                 write_file(temporary, entries, _cast(weights, entries, dtype))
-    config = folder / "config.json"
-    if config.exists():
-        content = json.loads(config.read_text(encoding="utf-8"))
-        with written_whole(config) as temporary:
-            temporary.write_text(json.dumps({**content, "dtype": dtype}, indent=2) + "\n", encoding="utf-8")
+    if (folder / "config.json").exists():
+        note_dtype(folder, dtype)
 
 
 def _cast(weights: Any, entries: Mapping[str, Entry], dtype: str) -> Iterator[tuple[str, torch.Tensor]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
@@ -110,26 +112,60 @@ def _scores(run: RunSummary, stage: StageSummary) -> list[str]:
 
 
 def _use(run: RunSummary, stage: StageSummary) -> list[str]:
-    adapter = (stage.folder / "output/model/adapter_config.json").exists()
-    module, name = ("peft", "AutoPeftModelForCausalLM") if adapter else ("transformers", "AutoModelForCausalLM")
-    imports = [f"from {module} import {name}", "from transformers import AutoTokenizer"]
-    if not adapter:
-        imports = [f"from transformers import {name}, AutoTokenizer"]
-    suffix = run.recipe["chat"]["suffix"]
-    question = f"problem + {json.dumps(suffix)}" if suffix else "problem"
+    """Return an example that runs in the model's folder: the chat template puts system prompt and suffix in."""
+    folder = stage.folder / "output" / "model"
+    adapter = (folder / "adapter_config.json").exists()
+    model, tokenizer = "AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM", _tokenizer_class(folder)
+    names = [tokenizer] if adapter else [model, tokenizer]
     code = [
-        *imports,
+        *([f"from peft import {model}"] if adapter else []),
+        f"from transformers import {', '.join(names)}",
         "",
-        'folder = "path/of/this/folder"',
-        "tokenizer = AutoTokenizer.from_pretrained(folder)",
-        f"model = {name}.from_pretrained(folder)",
-        f'messages = [{{"role": "user", "content": {question}}}]',
+        'folder = "."  # this folder',
+        f"tokenizer = {tokenizer}.from_pretrained(folder)",
+        f'model = {model}.from_pretrained(folder, dtype="auto", device_map="auto")',
+        'messages = [{"role": "user", "content": "What is 17 + 25?"}]',
         "prompt = tokenizer.apply_chat_template(",
         '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True',
-        ")",
-        "print(tokenizer.decode(model.generate(**prompt, max_new_tokens=1024)[0]))",
+        ").to(model.device)",
+        f"output = model.generate(**prompt, {_sampling(run)})",
+        'text = tokenizer.decode(output[0, prompt["input_ids"].shape[1] :])',
+        "for token in tokenizer.all_special_tokens:  # it ends with the token that ends a turn",
+        "    text = text.removesuffix(token)",
+        *_parts(run.recipe["chat"]["think_tokens"]),
     ]
     return ["## Use", "\n".join(["```python", *code, "```"])]
+
+
+def _tokenizer_class(folder: Path) -> str:
+    """Return the class that loads the tokenizer as it was saved; see `light_r1.models.load.load_tokenizer`."""
+    file = folder / "tokenizer_config.json"
+    saved = json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class") if file.exists() else None
+    return "PreTrainedTokenizerFast" if saved in ("PreTrainedTokenizerFast", "TokenizersBackend") else "AutoTokenizer"
+
+
+def _sampling(run: RunSummary) -> str:
+    """Return arguments of `generate` that sample as the recipe's evaluation does; greedy without one."""
+    sampling = run.recipe["evaluate"]
+    if not sampling:
+        return "do_sample=False, max_new_tokens=1024"
+    length = f"max_new_tokens={sampling['max_tokens']}"
+    if not sampling["temperature"]:
+        return f"do_sample=False, {length}"
+    top_k = sampling["top_k"] or 0  # 0 is off; transformers takes 50 where none is given
+    return f"do_sample=True, temperature={sampling['temperature']}, top_p={sampling['top_p']}, top_k={top_k}, {length}"
+
+
+def _parts(tags: Sequence[str]) -> list[str]:
+    """Return code that prints thought and answer; a thought that is not closed has no answer."""
+    if not tags:
+        return ["print(text)"]
+    opening, closing = map(json.dumps, tags)
+    return [
+        f"thought, _, answer = text.partition({closing})",
+        f'print("Thought:", thought.removeprefix({opening}).strip())',
+        'print("Answer:", answer.strip())',
+    ]
 
 
 def _made(run: RunSummary, spec: Json) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from light_r1.errors import StageError
+from light_r1.models.merge_options import option_faults
 from light_r1.recipe.check.findings import Findings
 from light_r1.recipe.cost.estimate import Estimate, Work
 from light_r1.recipe.cost.formulas import model_bytes
-from light_r1.recipe.spec import Recipe, StageSpec
+from light_r1.recipe.spec import ModelSpec, Recipe, StageSpec
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
+
+START = "model"
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +51,24 @@ class MergeOptions:
 
 
 class MergeStage(Stage):
-    """Merges the models of `from`, with `base` as what task vectors are taken against."""
+    """Merges the models of `from`, with `base` as what task vectors are taken against; makes one adapter whole."""
 
     makes: ClassVar[Kind] = "model"
     output = "model"
     args_class = "light_r1.stages.merge:MergeArgs"
     options_class = "light_r1.stages.merge:MergeOptions"
     data = "none"
-    models = (2, None)
+    models = (1, None)
+    version = 2  # 1 counted votes of negative weight for the other side
 
     def run(self, job: StageJob) -> StageResult:
         """Merge on rank 0, one tensor at a time; no GPU is used."""
         from light_r1.models.merge import merge_models
         from light_r1.stages.handover import compare_bytes, leave_rows
 
-        if job.ranks.is_main:
+        def merge() -> None:
+            for left in job.dir.output.glob(".model.*"):  # of an attempt that was killed
+                shutil.rmtree(left)
             names = [*job.spec.inputs, *filter(None, [job.spec.options.get("base")])]
             folders = {name: _folder(job, name) for name in names}
             for name, folder in folders.items():
@@ -69,26 +78,33 @@ class MergeStage(Stage):
             base = folders.get(job.spec.options.get("base", ""))
             merge_models(models, out, base=base, seed=job.recipe.seed, **job.spec.args)
             leave_rows(models[0], out)
-        job.ranks.barrier()
+
+        job.ranks.from_main(merge)
         return StageResult()
 
     def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
-        """Check that the method gets the models, weights, densities and base that it needs."""
-        key, args, count = f"{spec.name}.args", spec.args, len(spec.inputs)
-        for name in ("weights", "densities"):
-            values = args.get(name)
-            if values is not None and len(values) != count:
-                findings.at(f"{key}.{name}", f"{len(values)} {name} for {count} models", f"{count} numbers")
-        method = args.get("method")
-        if method in ("ties", "dare_ties") and spec.options.get("base") is None:
-            findings.at(spec.name, f"{method} needs a base to take task vectors against", "base: model or a stage")
-        if method in ("ties", "dare_ties") and args.get("densities") is None:
-            findings.at(f"{key}.method", f"{method} needs densities", f"{count} numbers above 0 and at most 1")
-        if method == "slerp" and count != 2:
-            findings.at(f"{spec.name}.from", f"slerp goes between two models, here are {count}")
-        weights = args.get("weights")
-        if weights and args.get("normalize", True) and sum(weights) == 0:
-            findings.at(f"{key}.weights", "sum to zero and cannot be normalised")
+        """Check the options of the method, and that there are weights to merge, of models of one size."""
+        base, args = spec.options.get("base"), dict(spec.args)
+        method = args.pop("method", None)
+        if method is not None:
+            for fault in option_faults(method, len(spec.inputs), has_base=base is not None, **args):
+                places = {"models": f"{spec.name}.from", "base": spec.name}
+                findings.at(places.get(fault.option, f"{spec.name}.args.{fault.option}"), fault.what, fault.expected)
+        if method == "linear" and len(spec.inputs) == 1 and not _is_adapter(spec.inputs[0], spec, findings.recipe):
+            findings.at(f"{spec.name}.from", "a merge of 1 model, which is whole", "two or more, or one adapter")
+        first: tuple[str, dict[str, Any]] | None = None
+        for name in (*spec.inputs, *([base] if base else [])):
+            key = f"{spec.name}.from" if name in spec.inputs else f"{spec.name}.base"
+            if name == START and spec.model.name_or_path is None:
+                findings.at(key, "model is made from nothing: there are no weights to merge", "stages")
+                continue
+            sizes = _sizes(_start(name, spec, findings.recipe))
+            first = first or (name, sizes)
+            other = [f"{k} {v} and {first[1][k]}" for k, v in sizes.items() if first[1].get(k, v) != v]
+            if other:
+                findings.at(
+                    key, f"{name} and {first[0]} are of other sizes ({', '.join(other)})", "models of one size"
+                )
 
     def estimate(self, work: Work) -> Estimate:
         """Estimate the disk; no device is used."""
@@ -103,14 +119,40 @@ class MergeStage(Stage):
         return "A merge holds one tensor per model at a time; free memory, or merge fewer models at once."
 
 
+def _is_adapter(name: str, stage: StageSpec, recipe: Recipe) -> bool:
+    """Whether a model, of an earlier stage or the one that all start from, is an adapter."""
+    if name == START:
+        return (Path(str(stage.model.name_or_path)).expanduser() / "adapter_config.json").is_file()
+    return any(one.name == name and one.model.lora is not None for one in recipe.stages)
+
+
+def _start(name: str, stage: StageSpec, recipe: Recipe) -> ModelSpec:
+    """Return the model that a stage's model goes back to."""
+    stages = {one.name: one for one in recipe.stages}
+    while name in stages and name != START:
+        stage = stages.pop(name)  # of a cycle, which is another finding, each once
+        name = stage.inputs[0] if stage.inputs else START
+    return stage.model
+
+
+def _sizes(model: ModelSpec) -> dict[str, Any]:
+    """Return what is known of a model's sizes without loading it; of one on the hub only where it is stated."""
+    if model.init is not None:
+        fields = model.init["config"]
+    elif model.size is not None:
+        fields = model.size
+    else:
+        file = Path(str(model.name_or_path)).expanduser() / "config.json"
+        fields = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: fields[name] for name in _SIZES if name in fields}
+
+
 def _folder(job: StageJob, name: str) -> Path:
     if name in job.inputs:
         return job.inputs[name].path
-    start = job.spec.model.name_or_path
-    if start is None:
-        raise StageError(f"{job.spec.name}: `model` is made from nothing, so it cannot be merged with anything.")
-    if Path(start).is_dir():
-        return Path(start)
-    from huggingface_hub import snapshot_download
+    from light_r1.models.merge_inputs import local_folder
 
-    return Path(snapshot_download(start, revision=job.spec.model.revision))
+    start = job.spec.model
+    if start.name_or_path is None:
+        raise StageError(f"{job.spec.name}: `model` is made from nothing, so it cannot be merged with anything.")
+    return local_folder(start.name_or_path, start.revision)

@@ -94,6 +94,7 @@ def train_and_save(trainer: Trainer, policy: Policy, job: StageJob, rows: RowCou
     if job.ranks.is_main:
         shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut off while it saved
     job.ranks.barrier()
+    trainer.model.config.use_cache = True  # the Trainer sets it to that of training, and would save it so
     trainer.save_model(str(folder))
     if job.ranks.is_main:
         _settle_files(folder, trainer, policy, job)

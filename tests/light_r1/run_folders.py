@@ -28,8 +28,8 @@ def write_run(root: Path, specs: list[dict[str, Any]], *, start: str | None = No
         "name": "toy",
         "seed": 7,
         "model": {"name_or_path": start},
-        "chat": {"suffix": None},
-        "evaluate": {"temperature": 0.6, "top_p": 0.95, "max_tokens": 64},
+        "chat": {"suffix": None, "think_tokens": ["<think>", "</think>"]},
+        "evaluate": {"temperature": 0.6, "top_p": 0.95, "top_k": None, "max_tokens": 64},
         "stages": specs,
     }
     (root / "recipe.resolved.json").write_text(json.dumps(recipe))

@@ -140,7 +140,9 @@ IN_RECIPES = [
     fault(R32, r"    from: sft-stage1\n", "    from: sft-stage3\n", "no stage called sft-stage3", "sft-stage1?"),
     fault(R32, r"    from: sft-stage1\n", "    from: sft-stage2\n", "sft-stage2.from", "cycle"),
     fault(R32, r"    from: model\n", "    from: dpo\n", "sft-stage1.from", "cycle"),
-    fault(R32, r"from: \[sft-stage2, dpo, dpo-untagged\]", "from: [dpo]", "a merge of 1 model"),
+    fault(
+        R32, r"from: \[sft-stage2, dpo, dpo-untagged\]", "from: [dpo]", "3 weights for 1 model", line=r"weights: \[1"
+    ),
     fault(R32, r"dpo, dpo-untagged\]", "dpo, dpo-tagless]", "merge.from", "no stage called dpo-tagless"),
     fault(R32, r"    data: stage1\n", "    data: stage11\n", "no source or data stage called stage11", "stage1?"),
     fault(

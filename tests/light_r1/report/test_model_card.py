@@ -1,12 +1,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict
 
+import pytest
 import yaml
+from peft import LoraConfig, get_peft_model
 
-from light_r1.report.model_card import card, lineage, write_cards
+from light_r1.models.chat import FAMILIES, ChatFormat
+from light_r1.models.load import load_tokenizer, save_model
+from light_r1.recipe.spec import ChatSpec
+from light_r1.report.model_card import lineage, write_cards
 from light_r1.report.summary import read_run
-from tests.light_r1.run_folders import evaluate, whole_run
+from tests.conftest import character_tokenizer, make_model
+from tests.light_r1.run_folders import evaluate, finish, spec, whole_run, write_run
+from tests.shared import ROOT
 
 
 def cards(root):
@@ -63,10 +75,96 @@ def test_lineage_follows_models_and_data_but_not_siblings(tmp_path):
     assert [spec["name"] for spec in lineage(run, stages["grpo"])] == ["sft", "filter", "dpo", "merge", "grpo"]
 
 
-def test_an_adapter_is_loaded_by_peft(tmp_path):
-    root = whole_run(tmp_path / "toy")
-    (root / "sft/output/model/adapter_config.json").write_text(json.dumps({}))
-    run = read_run(root)
-    text = card(run, run.stages[0])
-    assert head(text)["library_name"] == "peft"
-    assert "AutoPeftModelForCausalLM.from_pretrained" in text
+def snippet(text):
+    """The example under "Use"."""
+    (code,) = re.findall(r"^## Use\n\n```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return code
+
+
+def chat_run(root, tokenizer, chat, *, adapter=False, evaluate=None):
+    """A run whose stage `sft` has trained a tiny model with a chat format; the format, and the model's card."""
+    trained = ChatFormat(tokenizer, **chat)
+    folder = finish(write_run(root, [spec("sft", "sft")]), "sft", "sft") / "output/model"
+    file = root / "recipe.resolved.json"
+    recipe = {**json.loads(file.read_text()), "chat": asdict(ChatSpec(**chat)), "evaluate": evaluate}
+    file.write_text(json.dumps(recipe))
+    model = make_model(tokenizer)
+    tokenizer.chat_template = trained.jinja()
+    if adapter:
+        save_model(model, tokenizer, root / "base")
+        model.name_or_path = str(root / "base")
+        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"]))
+    save_model(model, tokenizer, folder)
+    return trained, folder, cards(root)["sft"]
+
+
+CHATS = [
+    {},
+    {"suffix": '\nReason "step by step",\nand put {it} in \\boxed{}.'},
+    {"system": "You're a helper.", "suffix": " Think."},
+    {"force_think": False},
+    {"think_tokens": ()},
+    {"think_tokens": ("<reason>", "</reason>"), "suffix": "!"},
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("chat", CHATS)
+def test_the_example_of_a_card_prompts_as_the_model_was_trained(tmp_path, monkeypatch, capsys, family, chat):
+    tokenizer = character_tokenizer(family, think_special=True)
+    evaluate = {"temperature": 0.6, "top_p": 0.95, "top_k": None, "max_tokens": 8}
+    trained, folder, text = chat_run(tmp_path / "toy", tokenizer, chat, evaluate=evaluate)
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(snippet(text), names)
+    assert names["prompt"]["input_ids"][0].tolist() == trained.prompt_ids("What is 17 + 25?")
+    assert names["output"].shape[1] - names["prompt"]["input_ids"].shape[1] <= 8
+    printed = capsys.readouterr().out
+    assert ("Thought:" in printed) == bool(chat.get("think_tokens", True))
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+@pytest.mark.parametrize("tags", [("<think>", "</think>"), ("<reason>", "</reason>")])
+def test_the_example_prompts_as_trained_with_byte_pairs_that_could_join_its_pieces(tmp_path, monkeypatch, tags, adapter):
+    tokenizer = load_tokenizer(ROOT / "recipes/data/gsm8k_tokenizer")
+    chat = {"template": "chatml", "think_tokens": tags, "suffix": " Reason step by step: 123,456  "}
+    trained, folder, text = chat_run(tmp_path / "toy", tokenizer, chat, adapter=adapter)
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(snippet(text).replace("=1024", "=2"), names)
+    assert names["prompt"]["input_ids"][0].tolist() == trained.prompt_ids("What is 17 + 25?")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", [False, True])
+def test_the_example_of_a_card_runs_as_it_is_pasted_into_a_new_process(tmp_path, adapter):
+    tokenizer = character_tokenizer("chatml", think_special=False)
+    chat = {"suffix": " Think.", "system": "Add."}
+    evaluate = {"temperature": 0.0, "top_p": 1.0, "top_k": None, "max_tokens": 4}
+    trained, folder, text = chat_run(tmp_path / "toy", tokenizer, chat, adapter=adapter, evaluate=evaluate)
+    (folder / "example.py").write_text(
+        snippet(text) + "print(prompt['input_ids'][0].tolist(), type(model).__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=folder, check=True, capture_output=True, text=True, env=os.environ
+    )
+    expected = "PeftModelForCausalLM" if adapter else "Qwen2ForCausalLM"
+    assert done.stdout.splitlines()[-1] == f"{trained.prompt_ids('What is 17 + 25?')} {expected}"
+    assert done.stdout.startswith("Thought: ")
+    assert head(text)["library_name"] == ("peft" if adapter else "transformers")
+
+
+@pytest.mark.parametrize("written", ["a <|im_end|> b</think>\n\n42<|im_end|>", "never closed"])
+def test_the_example_prints_thought_and_answer_apart(tmp_path, written, capsys):
+    text = chat_run(tmp_path / "toy", character_tokenizer("chatml", think_special=True), {})[2]
+    parts = snippet(text).partition("text = tokenizer.decode")[2].partition("\n")[2]
+    tokenizer = character_tokenizer("chatml", think_special=True)
+    exec(parts, {"tokenizer": tokenizer, "text": written})
+    thought, answer = capsys.readouterr().out.splitlines()
+    assert thought == ("Thought: never closed" if written == "never closed" else "Thought: a <|im_end|> b")
+    assert answer == ("Answer: " if written == "never closed" else "Answer: 42")
+
+
+def test_without_an_evaluation_the_example_is_greedy(tmp_path):
+    text = chat_run(tmp_path / "toy", character_tokenizer("chatml", think_special=True), {})[2]
+    assert "do_sample=False, max_new_tokens=1024" in snippet(text)

@@ -76,7 +76,7 @@ def test_sft_writes_a_model_that_loads_and_what_it_dropped(start, tmp_path):
     assert result.metrics["train_loss"] > 0
     (dropped,) = read_rows(job.dir.dropped)
     assert dropped["row"]["problem"] == "x?"
-    load_model(job.dir.output / "model", dtype="float32")
+    assert load_model(job.dir.output / "model", dtype="float32").config.use_cache
     assert [json.loads(line)["step"] for line in job.dir.metrics.read_text().splitlines()][:2] == [1, 2]
 
 
