@@ -19,7 +19,9 @@ from light_r1.recipe.stage_block import reward_names
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 from light_r1.stages.memory import training_advice
+from light_r1.stages.settings import report_refused
 from light_r1.trainers.grpo.context import parse_stages
+from light_r1.trainers.settings import GRPO, grpo_conflicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class GRPOStage(Stage):
     def check(self, spec: StageSpec, findings: Findings, *, world_size: int) -> None:
         """Check whole groups in a batch, clip bounds, rewards and the context schedule."""
         args = Args(spec)
+        report_refused(spec, GRPO, grpo_conflicts(args), findings)
         _check_batch(spec, args, findings, world_size)
         _check_settings(spec, args, findings)
         _check_context_schedule(spec, args, findings)

@@ -20,6 +20,7 @@ OVERRIDDEN = [
     (SFTTrainer, "_prepare_dataset", "self dataset processing_class args packing formatting_func dataset_name"),
     (Trainer, "_get_train_sampler", "self train_dataset"),
     (Trainer, "create_scheduler", "self num_training_steps optimizer"),
+    (Trainer, "set_initial_training_values", "self args dataloader"),
     (DPOTrainer, "_prepare_dataset", "self dataset processing_class args dataset_name"),
     (DPOTrainer, "_precompute_ref_logps", "self dataset name batch_size"),
     (DPOTrainer, "_compute_loss", "self model inputs return_outputs"),
