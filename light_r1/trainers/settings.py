@@ -79,8 +79,8 @@ GRPO = (
     Refusal(
         "train_sampling_strategy",
         ("random",),
-        "TRL orders groups of prompts itself",
-        "shuffle_dataset: false keeps it.",
+        "TRL orders prompts itself",
+        "shuffle_dataset: false keeps the order of rows.",
     ),
     _LENGTH_COLUMN,
     Refusal("data_seed", (None,), "TRL orders prompts by seed alone"),
