@@ -25,6 +25,8 @@ from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Artifact, Kind, Stage, StageJob, StageResult
 from light_r1.stages.memory import training_advice
 from light_r1.stages.sampling import SampleOptions
+from light_r1.stages.settings import report_refused
+from light_r1.trainers.settings import DPO, dpo_conflicts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,11 +104,16 @@ class DPOStage(Stage):
         """Check losses, the reference, and that the longest sampled response can be trained on."""
         args = Args(spec)
         key = f"{spec.name}.args"
+        report_refused(spec, DPO, dpo_conflicts(args), findings)
         losses, weights = args["loss_type"] or ["sigmoid"], args["loss_weights"]
         if weights is not None and len(weights) != len(losses):
             findings.at(f"{key}.loss_weights", f"{len(weights)} weights for {len(losses)} losses")
         if args["precompute_ref_log_probs"] and args["sync_ref_model"]:
             findings.at(f"{key}.sync_ref_model", "a reference scored once cannot follow the model", "one of the two")
+        keeps = spec.options.get("rounds", 1) > 1 and spec.options.get("reference") == "keep"
+        if not args["precompute_ref_log_probs"] and spec.model.lora is None and not keeps:
+            fault = "TRL would reload the reference from disk"
+            findings.at(f"{key}.precompute_ref_log_probs", fault, "true, or several rounds and reference: keep")
         sample, pairs = spec.options.get("sample") or {}, spec.options.get("pairs") or {}
         longest = min(sample.get("max_tokens", 0), pairs.get("max_rejected_tokens") or sample.get("max_tokens", 0))
         limit = args["max_length"]

@@ -20,7 +20,9 @@ from light_r1.recipe.stage_block import reward_names
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 from light_r1.stages.memory import training_advice
+from light_r1.stages.settings import report_refused
 from light_r1.trainers.grpo.context import parse_stages
+from light_r1.trainers.settings import GRPO, grpo_conflicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class GRPOStage(Stage):
         """Check clip bounds, rewards and the context schedule."""
         args = Args(spec)
         _check_sampled_at_once(spec, args, findings)
+        report_refused(spec, GRPO, grpo_conflicts(args), findings)
         _check_settings(spec, args, findings)
         _check_context_schedule(spec, args, findings)
 

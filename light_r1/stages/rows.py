@@ -12,7 +12,7 @@ from light_r1.errors import DataError
 from light_r1.recipe.sources import load_rows
 from light_r1.stages.base import StageJob
 
-_TRAINED = ("text", "problem", "solution", "messages", "system")
+_TRAINED = ("problem", "solution", "messages", "system")
 
 
 def stage_rows(job: StageJob, name: str) -> list[Row]:

@@ -15,6 +15,8 @@ from light_r1.recipe.spec import Recipe, StageSpec
 from light_r1.run_dir.manifest import RowCounts
 from light_r1.stages.base import Kind, Stage, StageJob, StageResult
 from light_r1.stages.memory import training_advice
+from light_r1.stages.settings import report_refused
+from light_r1.trainers.settings import SFT, sft_conflicts
 
 
 class SFTStage(Stage):
@@ -44,10 +46,11 @@ class SFTStage(Stage):
         policy = Policy(job, trains=True)
         args = config_for(job, CurriculumSFTConfig)
         assert job.spec.data is not None
-        dataset = training_dataset(job, job.spec.data, args.difficulty_column)
+        columns = (args.dataset_text_field, args.difficulty_column)
+        dataset = training_dataset(job, job.spec.data, *columns)
         held_out = None
         if job.spec.eval_data:
-            held_out = training_dataset(job, job.spec.eval_data, args.difficulty_column, "answer")
+            held_out = training_dataset(job, job.spec.eval_data, *columns, "answer")
         trainer = CurriculumSFTTrainer(
             policy.model,
             args,
@@ -68,12 +71,9 @@ class SFTStage(Stage):
         key = f"{spec.name}.args"
         if args["packing"] is True and args["max_length"] is None:
             findings.at(f"{key}.max_length", "packing needs a length to pack to", "a number of tokens")
-        if args["padding_free"] and args["packing"] is False and args["max_length"] is not None:
-            findings.at(f"{key}.padding_free", "TRL allows it without packing only if max_length is null")
-        if args["completion_only_loss"] is False and args["assistant_only_loss"]:
-            findings.at(f"{key}.assistant_only_loss", "contradicts completion_only_loss: false")
+        report_refused(spec, SFT, sft_conflicts(args), findings)
         stop = args["stop_after_epochs"] or args["num_train_epochs"]
-        if args["schedule_epochs"] is not None and args["schedule_epochs"] < stop:
+        if args["max_steps"] <= 0 and args["schedule_epochs"] is not None and args["schedule_epochs"] < stop:
             findings.at(
                 f"{key}.schedule_epochs",
                 f"the schedule ends after {args['schedule_epochs']:g} of the {stop:g} epochs trained",
@@ -89,7 +89,7 @@ class SFTStage(Stage):
         order, column = spec.args.get("order", "random"), spec.args.get("difficulty_column", "difficulty")
         if order != "random" and column not in sample.columns:
             need(sample, (column,), f"order: {order} of stage {spec.name}", findings)
-        if sample.has("text"):
+        if sample.has(spec.args.get("dataset_text_field", "text")):
             return
         if sample.has("messages") and not sample.has("solution"):
             report_first(sample, "messages must end with an assistant turn", _no_assistant_last, findings)

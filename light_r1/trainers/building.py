@@ -22,6 +22,7 @@ from light_r1.models.chat import ChatFormat
 from light_r1.models.checkpoints import why_torn
 from light_r1.models.load import keep_trainable, load_tokenizer, show_tied_heads_bias
 from light_r1.trainers.finite import FiniteWatch
+from light_r1.trainers.neftune import RowNoise
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=TrainingArguments)
@@ -117,6 +118,8 @@ def settle(
     _refuse_unmet_batch(trainer)
     _refuse_untying(trainer.model)
     mend_adapter(trainer, kept)
+    if trainer.neftune_noise_alpha is not None:
+        RowNoise(trainer)
     if not (isinstance(trainer.model, PeftModel) or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
         _warn_of_lost_steps(trainer.model)
     _answer_as_trained(trainer.model, tokenizer, chat)

@@ -22,6 +22,7 @@ OVERRIDDEN = [
     (Trainer, "create_scheduler", "self num_training_steps optimizer"),
     (Trainer, "_get_grad_norm", "self model grad_norm"),
     (Trainer, "save_model", "self output_dir _internal_call"),
+    (Trainer, "set_initial_training_values", "self args dataloader"),
     (DPOTrainer, "_prepare_dataset", "self dataset processing_class args dataset_name"),
     (DPOTrainer, "_precompute_ref_logps", "self dataset name batch_size"),
     (DPOTrainer, "_compute_loss", "self model inputs return_outputs"),

@@ -6,13 +6,16 @@ hours later (a schedule longer than the run), or never (a clip bound without eff
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from light_r1.batch import Batch, batch_of
 from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.recipe.check.findings import Findings
+from light_r1.recipe.options.source import find_definition, split_dotted
 from light_r1.recipe.options.table import REQUIRED, UNKNOWN, table
 from light_r1.recipe.spec import StageSpec
 from light_r1.recipe.stage_block import stage_type
@@ -148,7 +151,11 @@ _SCHEDULES = {
     "warmup_stable_decay": "get_wsd_schedule",
 }
 _SCHEDULE_GIVEN = ("optimizer", "num_warmup_steps", "num_training_steps", "last_epoch")
-_CHECKPOINTING = ("use_reentrant", "preserve_rng_state", "determinism_check", "early_stop", "debug")
+_CHECKPOINTING = {  # who takes it, and the mapping out of which it takes names one by one
+    "torch.utils.checkpoint:checkpoint": "kwargs",
+    "transformers.trainer:Trainer": "gc_kwargs",
+    "trl.trainer.sft_trainer:SFTTrainer": "args.gradient_checkpointing_kwargs",
+}
 
 
 def _check_keywords(args: Args, name: str, findings: Findings) -> None:
@@ -164,10 +171,25 @@ def _check_keywords(args: Args, name: str, findings: Findings) -> None:
     if args["lr_scheduler_type"] == "warmup_stable_decay" and "num_decay_steps" not in rate:
         key = f"{name}.lr_scheduler_type"
         findings.at(key, "warmup_stable_decay needs num_decay_steps", "lr_scheduler_kwargs with it")
-    _check_names(args, "gradient_checkpointing_kwargs", name, _CHECKPOINTING, findings)
+    for option in ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"):
+        if args.has(option) and args[option]:
+            _check_names(args, option, name, _checkpointing_names(), findings)
     deepspeed = args["deepspeed"]
     if isinstance(deepspeed, str) and not Path(deepspeed).is_file():
         findings.at(f"{name}.deepspeed", f"no file {deepspeed}", "a DeepSpeed config", "Or leave it to accelerate.")
+
+
+@lru_cache(maxsize=1)
+def _checkpointing_names() -> list[str]:
+    """Return what checkpointing takes by name, as PyTorch, transformers and TRL have it installed."""
+    names: list[str] = []
+    for taker, mapping in _CHECKPOINTING.items():
+        _, node = find_definition(*split_dotted(taker))
+        if isinstance(node, ast.FunctionDef):
+            names += [argument.arg for argument in node.args.kwonlyargs if argument.arg != "context_fn"]  # a function
+        calls = (part for part in ast.walk(node) if isinstance(part, ast.Call) and part.args)
+        names += [ast.literal_eval(part.args[0]) for part in calls if ast.unparse(part.func) == f"{mapping}.pop"]
+    return names
 
 
 def _check_names(args: Args, option: str, name: str, taken: Sequence[str], findings: Findings) -> None:

@@ -141,6 +141,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
                 with_indices=True,
                 fn_kwargs={"chat": self.chat, "name": dataset_name},
                 remove_columns=dataset.column_names,
+                num_proc=args.dataset_num_proc,
                 desc=f"Rendering {dataset_name} dataset",
             )
         lengths = [

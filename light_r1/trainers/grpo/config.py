@@ -11,11 +11,12 @@ from light_r1.errors import StageError
 from light_r1.trainers.building import check_choice, settle_batch
 from light_r1.trainers.grpo.context import ContextSchedule, ContextStage, parse_stages
 from light_r1.trainers.grpo.window import window_of
+from light_r1.trainers.settings import GRPO, grpo_conflicts, refuse
 
 
 @dataclass
 class StagedGRPOConfig(GRPOConfig):
-    """TRL's `GRPOConfig` and the fields below.
+    """TRL's `GRPOConfig` and the fields below; `docs/trl_settings.md` tells which of TRL's are refused or differ.
 
     Args:
         context_schedule: Context stages, each `{"max_completion_length": tokens}` with what ends it: `steps`, or a
@@ -29,7 +30,7 @@ class StagedGRPOConfig(GRPOConfig):
         reward_deadline_s: Seconds that a reward function may take for a batch; what it does not judge by then has no
             reward. `None` waits.
         share_prefixes: Score completions without padding and encode each prompt once: the same numbers for less work.
-            Models that cannot are scored as TRL does.
+            Models that cannot are scored as TRL does, as is everything with NEFTune.
         sampling_batch_size: Completions decoded at once on each device.
         pass_rate_window: Lowest and highest pass rate, such as `[0.1, 0.9]`, of the prompts that are sampled; the
             others rest, longer each time they are found outside. Rates are followed during the run and start from the
@@ -76,6 +77,7 @@ class StagedGRPOConfig(GRPOConfig):
                 sampled at once would change with the number of processes.
         """
         check_choice("on_no_signal", self.on_no_signal, ("warn", "stop"))
+        refuse(GRPO, vars(self), grpo_conflicts(vars(self)))
         if self.pass_rate_window is not None:
             window_of(self.pass_rate_window)
         if self.context_schedule:
@@ -89,6 +91,8 @@ class StagedGRPOConfig(GRPOConfig):
                 "global_batch_size would not; set generation_batch_size."
             )
         settle_batch(self, group=self.num_generations)
+        if self.neftune_noise_alpha is not None:
+            self.share_prefixes = False  # a prompt has other noise in every row
         super().__post_init__()
 
     def context_stages(self) -> tuple[ContextStage, ...]:

@@ -9,12 +9,13 @@ from trl import SFTConfig
 
 from light_r1.errors import StageError
 from light_r1.trainers.building import check_choice, settle_batch
+from light_r1.trainers.settings import SFT, refuse, sft_conflicts
 from light_r1.trainers.sft.curriculum import ORDERS
 
 
 @dataclass
 class CurriculumSFTConfig(SFTConfig):
-    """TRL's `SFTConfig` and the fields below.
+    """TRL's `SFTConfig` and the fields below; `docs/trl_settings.md` tells which of TRL's are refused or differ.
 
     Args:
         packing: `auto` packs where FlashAttention is in use and batches rows of like length elsewhere; `True` and
@@ -31,8 +32,8 @@ class CurriculumSFTConfig(SFTConfig):
         pacing_epochs: Epochs that follow the curriculum; later ones are in random order.
         batch_by_length: Put rows of like length into one batch, which saves padding. Rows of like length are often of
             like difficulty too: turn it off for small batches at high learning rates.
-        schedule_epochs: Epochs that the learning-rate schedule spans; `num_train_epochs` if `None`.
-        stop_after_epochs: Epochs that are trained; `num_train_epochs` if `None`.
+        schedule_epochs: Epochs that the learning-rate schedule spans; what is trained if `None`.
+        stop_after_epochs: Epochs that are trained; `num_train_epochs` if `None`. As in TRL, `max_steps` comes first.
         eval_samples: Samples of each held-out problem (a row with `problem` and `answer`) at every evaluation. Their
             accuracy is logged as `eval_accuracy`, by which `metric_for_best_model="accuracy"` selects checkpoints.
         eval_max_tokens: Longest of these samples; needed with `eval_samples`.
@@ -67,9 +68,11 @@ class CurriculumSFTConfig(SFTConfig):
         """Resolve the epochs; `packing` is resolved by the trainer, which knows the model's attention.
 
         Raises:
-            StageError: A field has none of its values, the learning rate would reach its end before training does,
-                the samples of evaluations have no length, or the batch cannot be split.
+            StageError: A field has none of its values or one that is refused, the learning rate would reach its end
+                before training does, the samples of evaluations have no length, settings exclude each other, or the
+                batch cannot be split.
         """
+        refuse(SFT, vars(self), sft_conflicts(vars(self)))
         check_choice("packing", self.packing, (True, False, "auto"))
         check_choice("overlength", self.overlength, ("drop", "error", "keep_end_of_thought"))
         check_choice("missing_think", self.missing_think, ("drop", "error", "keep"))
@@ -80,7 +83,7 @@ class CurriculumSFTConfig(SFTConfig):
             raise StageError("eval_samples needs eval_max_tokens, the longest completion that is sampled.")
         if self.stop_after_epochs is not None:
             self.num_train_epochs = self.stop_after_epochs
-        if self.schedule_epochs is not None and self.schedule_epochs < self.num_train_epochs:
+        if self.max_steps <= 0 and self.schedule_epochs is not None and self.schedule_epochs < self.num_train_epochs:
             raise StageError(
                 f"schedule_epochs={self.schedule_epochs} ends before the {self.num_train_epochs} epochs that are "
                 "trained: the rest would be trained at the schedule's last learning rate."

@@ -20,6 +20,8 @@ class LengthRule(Protocol):
     max_length: int | None
     overlength: str
     missing_think: str
+    dataset_text_field: str
+    completion_only_loss: bool | None
 
 
 def problem_and_solution(row: Mapping[str, Any], where: str) -> tuple[str | list[dict[str, str]], str]:
@@ -55,8 +57,9 @@ def render_row(row: dict[str, Any], index: int, chat: ChatFormat, args: LengthRu
         DataError: The row has no known form, or is of a kind that `args` treats as an error.
     """
     where = f"{name} dataset row {index}"
-    if row.get("text") is not None:
-        ids = [*chat.encode(row["text"]), chat.end_token_id]
+    text = row.get(args.dataset_text_field)
+    if text is not None:
+        ids = [*chat.encode(text), chat.end_token_id]
         return _fitted(ids, list(ids), chat, args, where)
     problem, solution = problem_and_solution(row, where)
     fault = chat.fault(solution)
@@ -65,7 +68,8 @@ def render_row(row: dict[str, Any], index: int, chat: ChatFormat, args: LengthRu
             raise DataError(f"{where}: the solution's thought has the fault {fault}: {solution[:80]!r}")
         return _lost(fault, 0)
     rendered = chat.render(problem, solution)
-    return _fitted(rendered.input_ids, rendered.labels, chat, args, where)
+    fitted = _fitted(rendered.input_ids, rendered.labels, chat, args, where)
+    return fitted if args.completion_only_loss is not False else {**fitted, "labels": fitted["input_ids"]}
 
 
 def fit_row(row: dict[str, Any], index: int, chat: ChatFormat, args: LengthRule, name: str) -> dict[str, Any]:

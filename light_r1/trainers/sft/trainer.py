@@ -15,6 +15,7 @@ What it changes, each where TRL is silent:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,6 +44,7 @@ from light_r1.trainers.building import (
 from light_r1.trainers.difficulty import CollatorWithDifficulty, DifficultyBuckets
 from light_r1.trainers.overlength import drop_report
 from light_r1.trainers.scoring import SharedPrefixModel
+from light_r1.trainers.settings import refuse, sft_conflicts
 from light_r1.trainers.sft.accuracy import sampled_accuracy
 from light_r1.trainers.sft.config import CurriculumSFTConfig
 from light_r1.trainers.sft.curriculum import Curriculum, CurriculumSampler, Order, pack_best_fit, pack_in_order
@@ -101,6 +103,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             )
         if config.packing == "auto":
             config.packing = _has_varlen_kernel(model, config)
+            refuse((), {}, sft_conflicts(vars(config)))
         self._questions = _questions(held_out) if config.eval_samples else []
         self._keeps_order = config.order != "random"
         super().__init__(
@@ -112,6 +115,8 @@ class CurriculumSFTTrainer(SFTTrainer):
             **kwargs,
         )
         self.finite = settle(self, processing_class, self.chat, self._adapter)
+        selective = (config.activation_checkpointing_kwargs or {}).get("selective")
+        self._unpads = self.accelerator.device.type == "cpu" and config.neftune_noise_alpha is None and not selective
         self._watch_difficulty()
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -161,7 +166,7 @@ class CurriculumSFTTrainer(SFTTrainer):
         """Compute TRL's loss, on CPU without padding and prompts in the head, and note it by difficulty."""
         difficulty = inputs.pop(CollatorWithDifficulty.KEY, None)
         scoring = None
-        if self.accelerator.device.type == "cpu" and "attention_mask" in inputs and "position_ids" not in inputs:
+        if self._unpads and "attention_mask" in inputs and "position_ids" not in inputs:
             scoring = SharedPrefixModel(model, self.accelerator.unwrap_model(self.model))
         result = super().compute_loss(scoring or model, inputs, return_outputs, num_items_in_batch)
         if self.buckets and difficulty is not None:
@@ -208,15 +213,16 @@ class CurriculumSFTTrainer(SFTTrainer):
         if "input_ids" not in dataset.column_names:
             if formatting_func is not None:
                 dataset = dataset.map(
-                    lambda row: {"text": formatting_func(row)}, desc=f"Formatting {dataset_name} dataset"
+                    lambda row: {args.dataset_text_field: formatting_func(row)},
+                    num_proc=args.dataset_num_proc,
+                    desc=f"Formatting {dataset_name} dataset",
                 )
             dataset = self._kept(dataset, render_row, args, dataset_name)
-        shuffle, args.shuffle_dataset = args.shuffle_dataset, False  # the sampler decides the order
         max_length, args.max_length = args.max_length, None  # nothing is cut
         try:  # the parent packs by sorting rows and cutting those that are too long: packing is done below
             dataset = super()._prepare_dataset(dataset, processing_class, args, False, None, dataset_name)
         finally:
-            args.shuffle_dataset, args.max_length = shuffle, max_length
+            args.max_length = max_length
         if "length" not in dataset.column_names:  # rows of token ids
             dataset = self._kept(dataset, fit_row, args, dataset_name)
         return (
@@ -232,6 +238,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             with_indices=True,
             fn_kwargs={"chat": self.chat, "args": args, "name": name},
             remove_columns=[column for column in dataset.column_names if column != args.difficulty_column],
+            num_proc=args.dataset_num_proc,
             desc=f"Rendering {name} dataset",
         )
         reasons = rendered["reason"]
@@ -245,11 +252,9 @@ class CurriculumSFTTrainer(SFTTrainer):
         """Return rows that hold several, whole and next to each other in curriculum order where there is one."""
         if args.max_length is None:
             raise StageError("packing needs a max_length, the size of a packed row.")
-        if args.packing_strategy != "bfd":
-            raise StageError(
-                f"packing_strategy={args.packing_strategy!r} cuts rows into pieces; rows are packed whole."
-            )
-        if self._keeps_order and name == "train":
+        if name == "train" and args.train_sampling_strategy == "sequential":
+            groups = pack_in_order(dataset["length"], args.max_length)
+        elif self._keeps_order and name == "train":
             difficulty = _difficulty(dataset, args)
             dataset = dataset.select(_curriculum(args).indices(difficulty, dataset["length"], epoch=0, batch=None))
             groups = pack_in_order(dataset["length"], args.max_length)
@@ -258,11 +263,14 @@ class CurriculumSFTTrainer(SFTTrainer):
         return Dataset.from_dict({"rows": groups}).map(
             lambda group: join_rows(dataset[group["rows"]], args.difficulty_column),
             remove_columns="rows",
+            num_proc=args.dataset_num_proc,
             new_fingerprint=uuid4().hex,  # or the whole data set would be hashed as part of the function
             desc=f"Packing {name} dataset",
         )
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
+        if self.args.train_sampling_strategy == "sequential":
+            return super()._get_train_sampler(train_dataset)
         # The argument has lost every column that the model does not take; ours still has difficulty and length.
         dataset, args = self.train_dataset, self.args
         packed = "seq_lengths" in dataset.column_names
@@ -278,11 +286,27 @@ class CurriculumSFTTrainer(SFTTrainer):
             epoch=lambda: int((self.state.epoch or 0) + 1e-6),
         )
 
+    def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
+        """Note how many optimizer steps an epoch has, which the schedule is made from."""
+        values = super().set_initial_training_values(*args, **kwargs)
+        self._steps_per_epoch: int = values[1]
+        return values
+
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
-        """Create the schedule over `schedule_epochs`, of which only `num_train_epochs` are run."""
+        """Create the schedule over `schedule_epochs`, of which only the first steps are run.
+
+        Raises:
+            StageError: It ends before training does.
+        """
+        span = num_training_steps
         if self.args.schedule_epochs is not None:
-            num_training_steps = round(num_training_steps * self.args.schedule_epochs / self.args.num_train_epochs)
-        return super().create_scheduler(num_training_steps, optimizer)
+            span = math.ceil(self.args.schedule_epochs * self._steps_per_epoch)
+        if span < num_training_steps:
+            raise StageError(
+                f"schedule_epochs={self.args.schedule_epochs} ends at step {span}, before the {num_training_steps} "
+                "steps that are trained: the rest would be trained at the schedule's last learning rate."
+            )
+        return super().create_scheduler(span, optimizer)
 
 
 def _questions(eval_dataset: Dataset | dict[str, Dataset] | None) -> list[dict[str, Any]]:
@@ -293,7 +317,8 @@ def _questions(eval_dataset: Dataset | dict[str, Dataset] | None) -> list[dict[s
 
 
 def _curriculum(args: CurriculumSFTConfig, order: Order | None = None) -> Curriculum:
-    return Curriculum(order or args.order, args.curriculum_stages, args.pacing_epochs, args.seed)
+    seed = args.seed if args.data_seed is None else args.data_seed
+    return Curriculum(order or args.order, args.curriculum_stages, args.pacing_epochs, seed)
 
 
 def _difficulty(dataset: Dataset, args: CurriculumSFTConfig) -> list[float] | None:

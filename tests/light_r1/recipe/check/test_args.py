@@ -20,6 +20,10 @@ def problems(tmp_path, stage: str, world_size: int = 1) -> list[str]:
     return [str(problem) for problem in inspect(path, world_size=world_size).problems]
 
 
+NAMES = ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs")
+CHECKPOINTING = ("use_reentrant: false", "preserve_rng_state: false", "early_stop: false", "debug: true")
+
+
 def grpo(args: str) -> str:
     return f"type: grpo, data: x, rewards: [accuracy], args: {{{args}}}"
 
@@ -152,6 +156,24 @@ def test_the_advice_for_whole_groups_is_right(tmp_path):
         ),
         ("type: dpo, data: x, args: {max_length: 9, loss_type: [sft, ipo], loss_weights: [1.0]}", "1 weights for 2"),
         ("type: dpo, data: x, args: {sync_ref_model: true}", "cannot follow the model"),
+        ("type: dpo, data: x, args: {precompute_ref_log_probs: false}", "reload the reference"),
+        *(
+            (stage.format(args=f"{name}: {{{key}: 2}}"), f"s.args.{name}: TRL's trainer does not take {key}")
+            for stage, keys in (
+                ("type: dpo, data: x, args: {{max_length: 9, {args}}}", ("selective",)),
+                ("type: dpo, data: x, args: {{precompute_ref_log_probs: false, {args}}}", ("every_n_layers",)),
+                (
+                    "type: grpo, data: x, rewards: [accuracy], args: {{{args}}}",
+                    ("selective", "every_n_layers", "offload"),
+                ),
+            )
+            for name in NAMES
+            for key in keys
+        ),
+        *(
+            (f"type: sft, data: x, args: {{max_length: 9, {name}: {{ofload: true}}}}", "Did you mean offload?")
+            for name in NAMES
+        ),
         ("type: dpo, data: x, sample: {n: 2, max_tokens: 4000, temperature: 1.0}", "TRL's default, not set here"),
         (
             "type: dpo, data: x, sample: {n: 1, max_tokens: 9, temperature: 1.0}, pairs: {chosen: self}",
@@ -179,7 +201,19 @@ def test_impossible_combinations_are_named(tmp_path, stage, says):
         "type: sft, data: x, args: {max_length: 9, lr_scheduler_type: constant, lr_scheduler_kwargs: {min_lr: 1}}",
         "type: sft, data: x, eval_data: x, args: {max_length: 9, eval_strategy: steps}",
         "type: dpo, data: x, args: {max_length: null}, sample: {n: 2, max_tokens: 4000, temperature: 1.0}",
-        "type: dpo, data: x, args: {max_length: 99, precompute_ref_log_probs: false, sync_ref_model: true}",
+        "type: dpo, data: x, rounds: 2, reference: keep, "
+        "args: {max_length: 99, precompute_ref_log_probs: false, sync_ref_model: true}",
+        "type: dpo, data: x, model: {lora: {r: 4}}, args: {max_length: 99, precompute_ref_log_probs: false}",
+        *(
+            f"type: {stage}, args: {{max_length: 9, {name}: {{{key}}}}}"
+            for stage, keys in (
+                ("sft, data: x", (*CHECKPOINTING, "every_n_layers: 2", "offload: true", "selective: true")),
+                ("dpo, data: x", (*CHECKPOINTING, "every_n_layers: 2", "offload: true")),
+            )
+            for name in NAMES
+            for key in keys
+        ),
+        *(grpo(f"{name}: {{{key}}}") for name in NAMES for key in CHECKPOINTING),
         "type: merge, from: [a, b], args: {method: slerp, weights: [0.5, 0.5]}",
         "type: evaluate, from: a, args: {temperature: 0.0, n: 1, k: [1]}",
     ],

@@ -14,8 +14,9 @@ SOLUTION = "<think>\n1+1=2\n</think>\n\n\\boxed{2}"
 SYSTEM = "Be brief."
 
 
-def rule(max_length=None, overlength="drop", missing_think="drop"):
-    return SimpleNamespace(max_length=max_length, overlength=overlength, missing_think=missing_think)
+def rule(**fields):
+    defaults = {"max_length": None, "overlength": "drop", "missing_think": "drop", "completion_only_loss": None}
+    return SimpleNamespace(**{**defaults, "dataset_text_field": "text", **fields})
 
 
 def rendered(chat, row, **fields):
@@ -75,7 +76,11 @@ def test_a_cut_thought_keeps_prompt_tag_end_and_answer(tokenizer, force_think):
     assert supervised == text.removeprefix(prompt)
     ids = chat.render(row["problem"], row["solution"])
     again = fit_row(
-        {"input_ids": ids.input_ids, "labels": ids.labels}, 0, chat, rule(100, "keep_end_of_thought"), "train"
+        {"input_ids": ids.input_ids, "labels": ids.labels},
+        0,
+        chat,
+        rule(max_length=100, overlength="keep_end_of_thought"),
+        "train",
     )
     assert again == made
 

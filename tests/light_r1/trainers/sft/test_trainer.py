@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
+from datasets import Dataset
+from transformers import TrainerCallback
 from trl.trainer import utils as trl_utils
 
 from light_r1.errors import DataError, StageError
@@ -154,7 +157,7 @@ def test_rows_that_come_as_ids_or_text_are_not_cut_either(tokenizer, tmp_path, f
 def test_packing_needs_a_size_and_whole_rows(tokenizer, tmp_path):
     with pytest.raises(StageError, match="max_length"):
         trainer(tokenizer, tmp_path, packing=True, max_length=None)
-    with pytest.raises(StageError, match="packed whole"):
+    with pytest.raises(StageError, match="packing_strategy: 'wrapped' is refused: the others cut rows"):
         trainer(tokenizer, tmp_path, packing=True, packing_strategy="wrapped")
 
 
@@ -180,13 +183,137 @@ def test_auto_packing_needs_a_varlen_kernel(tokenizer, tmp_path):
     assert trainer(tokenizer, tmp_path).args.packing is False
 
 
-def test_the_schedule_may_span_more_epochs_than_are_trained(tokenizer, tmp_path):
-    made = trainer(
-        tokenizer, tmp_path, schedule_epochs=10, stop_after_epochs=1, lr_scheduler_type="linear", learning_rate=1e-3
-    )
+class Rates(TrainerCallback):
+    def __init__(self):
+        self.seen = []
+
+    def on_step_begin(self, args, state, control, optimizer=None, **kwargs):
+        self.seen.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps", "span"),
+    [
+        ({"schedule_epochs": 10, "stop_after_epochs": 1}, 9, 90),
+        ({"schedule_epochs": 10, "stop_after_epochs": 0.5}, 5, 90),
+        ({"schedule_epochs": 10, "stop_after_epochs": 1, "gradient_accumulation_steps": 2}, 5, 50),
+        ({"schedule_epochs": 10, "max_steps": 4}, 4, 90),
+        ({"schedule_epochs": 2, "max_steps": 11, "stop_after_epochs": 7}, 11, 18),
+        ({"max_steps": 11}, 11, 11),
+        ({"num_train_epochs": 2}, 18, 18),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("warmup", [3, 0.25])
+def test_the_rate_of_every_step_is_that_of_the_schedule_over_its_epochs(
+    tokenizer, tmp_path, fields, steps, span, warmup
+):
+    made = trainer(tokenizer, tmp_path, lr_scheduler_type="cosine", warmup_steps=warmup, learning_rate=1e-3, **fields)
+    made.add_callback(rates := Rates())
+    made.training_step = lambda model, inputs, items: torch.tensor(0.0)  # the rates do not depend on gradients
     made.train()
-    assert made.state.global_step == 9
-    assert made.lr_scheduler.get_last_lr()[0] == pytest.approx(1e-3 * (1 - 9 / 90))
+    rise = math.ceil(warmup * span) if warmup < 1 else warmup
+    by_hand = [
+        1e-3 * (i / rise if i < rise else 0.5 * (1 + math.cos(math.pi * (i - rise) / (span - rise))))
+        for i in range(steps)
+    ]
+    assert rates.seen == pytest.approx(by_hand)
+
+
+def test_a_schedule_that_ends_before_training_does_is_refused(tokenizer, tmp_path):
+    with pytest.raises(StageError, match="ends at step 9, before the 10 steps"):
+        trainer(tokenizer, tmp_path, schedule_epochs=1, max_steps=10).train()
+
+
+def order_of(made) -> list[int]:
+    """Return the rows in the order of an epoch, by what is in them."""
+    ids = [row["input_ids"] for row in made.train_dataset]
+    batches = [batch for batch in made.get_train_dataloader().batch_sampler]
+    assert sorted(index for batch in batches for index in batch) == list(range(len(ids)))
+    return [index for batch in batches for index in batch]
+
+
+def test_rows_may_keep_the_order_in_which_they_come(tokenizer, tmp_path):
+    made = trainer(tokenizer, tmp_path, train_sampling_strategy="sequential")
+    assert order_of(made) == list(range(len(ROWS)))
+    packed = trainer(tokenizer, tmp_path, train_sampling_strategy="sequential", packing=True, max_length=150)
+    assert order_of(packed) == list(range(len(packed.train_dataset)))
+    joined = [i for row in packed.train_dataset for i in row["input_ids"]]
+    assert joined == [i for row in made.train_dataset for i in row["input_ids"]]
+    assert 1 < len(packed.train_dataset) < len(ROWS)
+
+
+def test_the_seed_of_the_data_orders_it(tokenizer, tmp_path):
+    usual, other = order_of(trainer(tokenizer, tmp_path)), order_of(trainer(tokenizer, tmp_path, seed=3))
+    assert order_of(trainer(tokenizer, tmp_path, data_seed=3)) == other != usual
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_rows_do_not_depend_on_the_processes_that_prepare_them(tokenizer, tmp_path, packing):
+    alone, shared = (
+        trainer(tokenizer, tmp_path, packing=packing, dataset_num_proc=number).train_dataset for number in (None, 2)
+    )
+    assert alone.to_list() == shared.to_list()
+
+
+def test_the_text_of_a_row_is_the_column_that_is_named(tokenizer, tmp_path):
+    rows = [{"body": "1+1=2", "text": "other"}]
+    made = trainer(tokenizer, tmp_path, rows, dataset_text_field="body")
+    assert supervised_text(tokenizer, made.train_dataset[0]) == "1+1=2<|im_end|>"
+    formatted = CurriculumSFTTrainer(
+        make_model(tokenizer),
+        config(tmp_path, dataset_text_field="body"),
+        [{"t": "1+1=2"}],
+        processing_class=tokenizer,
+        formatting_func=lambda row: row["t"],
+    )
+    assert formatted.train_dataset[0]["input_ids"] == made.train_dataset[0]["input_ids"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"overlength": "keep_end_of_thought", "max_length": 60}], ids=str)
+def test_the_prompt_is_trained_where_the_loss_is_not_of_completions_only(tokenizer, tmp_path, fields):
+    rows = [{**ROWS[7], "solution": f"<think>\n{'1' * 90}\n</think>\n\n\\boxed{{2}}"}] if fields else ROWS[:3]
+    usual = trainer(tokenizer, tmp_path, rows, **fields)
+    made = trainer(tokenizer, tmp_path, rows, completion_only_loss=False, **fields)
+    for expected, row in zip(usual.train_dataset, made.train_dataset, strict=True):
+        assert row["labels"] == row["input_ids"] == expected["input_ids"] != expected["labels"]
+
+
+def test_rows_that_are_ready_are_taken_as_they_are(tokenizer, tmp_path):
+    rendered = trainer(tokenizer, tmp_path).train_dataset
+    rows = rendered.select_columns(["input_ids", "labels"]).to_list()
+    made = trainer(tokenizer, tmp_path, Dataset.from_list(rows), dataset_kwargs={"skip_prepare_dataset": True})
+    assert made.train_dataset.to_list() == rows
+    assert made.train().global_step == 9
+
+
+def test_evaluation_may_be_packed_where_training_is(tokenizer, tmp_path):
+    def loss(**fields):
+        args = config(tmp_path, per_device_eval_batch_size=36, **fields)
+        made = CurriculumSFTTrainer(make_model(tokenizer), args, ROWS, ROWS, processing_class=tokenizer)
+        return made.evaluate()["eval_loss"], len(made.eval_dataset)
+
+    alone, rows = loss(packing=True, eval_packing=False)
+    packed, fewer = loss(packing=True)
+    assert packed == pytest.approx(alone, abs=1e-5)
+    assert fewer < rows == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("key", "kwargs"),
+    [
+        ("activation_checkpointing_kwargs", {"every_n_layers": 2}),
+        ("activation_checkpointing_kwargs", {"selective": True}),
+        ("gradient_checkpointing_kwargs", {"selective": True}),
+    ],
+)
+def test_checkpointing_takes_what_trl_takes_and_changes_no_step(tokenizer, tmp_path, key, kwargs):
+    plain = trainer(tokenizer, tmp_path, ROWS[:8], max_steps=2)
+    plain.train()
+    made = trainer(tokenizer, tmp_path, ROWS[:8], max_steps=2, activation_checkpointing=True, **{key: dict(kwargs)})
+    made.train()
+    for name, value in weights(plain.model).items():
+        assert torch.allclose(weights(made.model)[name], value, atol=1e-5), name
 
 
 def test_training_learns(tokenizer, tmp_path):
