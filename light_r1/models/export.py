@@ -44,7 +44,9 @@ def export_model(model: str | Path, to: str | Path, *, dtype: str | None = None)
         if dtype is not None:
             refuse_quantized(weights)
             with torch.device("meta"):  # its class says what it keeps in fp32
-                keep = kept_in_fp32(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(weights.folder)))
+                keep = kept_in_fp32(
+                    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(weights.folder)), dtype
+                )
             entries = cast_entries(entries, dtype, keep=keep)
         write_model(folder, entries, _tensors(weights, entries), shard_bytes=SHARD_BYTES)
         copy_rest(weights.folder, folder)

@@ -173,7 +173,7 @@ def score_rows(
                 logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
                 width = logits.size(-1)
                 logps = logits[0, :-1, :vocabulary].float().log_softmax(-1)
-                found.append(logps.gather(-1, ids[0, 1:, None])[:, 0].tolist())
+                found.append(logps.gather(-1, ids[0, 1:, None].to(logps.device))[:, 0].tolist())
     finally:
         model.train(was_training)
     return [[round(value, 6) for value in row] for row in found], width
@@ -191,7 +191,9 @@ def in_fp32(model: torch.nn.Module, saved: str | None = None, *, keep: Sequence[
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     assert isinstance(base, PreTrainedModel)
     attention = base.config._attn_implementation
-    tf32 = torch.backends.cuda.matmul.allow_tf32
+    precision = torch.backends.cuda.matmul.fp32_precision
+    few_bits = [module for module in model.modules() if type(module).__module__.startswith("bitsandbytes.")]
+    computed = [vars(module).get("compute_dtype") for module in few_bits]
     hooks: list[Any] = []
     inside = ""  # a layer with adapters, which reads the weights of the layer in it without calling that
     for place, module in model.named_modules():
@@ -210,10 +212,14 @@ def in_fp32(model: torch.nn.Module, saved: str | None = None, *, keep: Sequence[
     try:
         if "flash" in attention:  # its kernels take no fp32
             base.set_attn_implementation("sdpa" if base._supports_sdpa else "eager")
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        for module in few_bits:
+            module.compute_dtype = torch.float32
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cuda.matmul.fp32_precision = precision
+        for module, dtype in zip(few_bits, computed, strict=True):
+            module.compute_dtype = dtype
         if base.config._attn_implementation != attention:
             base.set_attn_implementation(attention)
         for hook in hooks:
@@ -284,7 +290,7 @@ def check_logprobs(
     ]
     now = _mean([value for row in found for value in row])
     result = Checked(handover.mean, now, max(distances), tolerance, handover.tokens)
-    if not result.distance <= tolerance:  # not `>`, which no NaN is
+    if not all(distance <= tolerance for distance in distances):  # a NaN is not
         raise StageError(
             f"{loader}: {folder} is not the model that was trained: its mean log-prob on {len(found)} rows of its own "
             f"data was {result.before:.4f} a token when it was handed over and is {result.now:.4f} as loaded "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,16 @@ from transformers import PreTrainedModel
 
 from data_tools.rows.files import written_whole
 from light_r1.models.load import DTYPES
-from light_r1.models.merge_output import Entry, note_dtype, write_file
+from light_r1.models.merge_output import INDEX, Entry, note_dtype, write_file
 
 _NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 _FLOATS = {"BF16", "F16", "F32", "F64"}
 
 
-def kept_in_fp32(model: PreTrainedModel) -> list[str]:
-    """Return patterns of the tensors that transformers loads in fp32 whatever type is asked for."""
-    return [*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())]
+def kept_in_fp32(model: PreTrainedModel, dtype: str) -> list[str]:
+    """Return patterns of the tensors that transformers loads in fp32 where `dtype` is asked for."""
+    of_float16 = model._keep_in_fp32_modules if dtype == "float16" else None
+    return [*(of_float16 or ()), *(model._keep_in_fp32_modules_strict or ())]
 
 
 def cast_entries(entries: Mapping[str, Entry], dtype: str, *, keep: Sequence[str]) -> dict[str, Entry]:
@@ -47,6 +49,7 @@ def cast_weights(folder: Path, dtype: str, *, keep: Sequence[str] = ()) -> None:
         dtype: `bfloat16`, `float16` or `float32`.
         keep: Patterns of names that keep their type.
     """
+    size = 0
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
             slices = {name: weights.get_slice(name) for name in weights.keys()}  # noqa: SIM118  a handle, no mapping
@@ -57,6 +60,12 @@ def cast_weights(folder: Path, dtype: str, *, keep: Sequence[str] = ()) -> None:
             )
             with written_whole(file) as temporary:
                 write_file(temporary, entries, _cast(weights, entries, dtype))
+            size += sum(entry.size for entry in entries.values())
+    if (index := folder / INDEX).exists():
+        content = json.loads(index.read_text(encoding="utf-8"))
+        content["metadata"]["total_size"] = size
+        with written_whole(index) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if (folder / "config.json").exists():
         note_dtype(folder, dtype)
 

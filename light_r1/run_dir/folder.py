@@ -125,8 +125,9 @@ class StageDir:
         append_line(self.metrics, event)
 
     def note_loaded(self, name: str, found: Mapping[str, Any]) -> None:
-        """Note in `loaded.json` what was found of a model that this stage loaded."""
-        write_json(self.loaded, {**self.read_loaded(), name: dict(found)})
+        """Note in `loaded.json` what else was found of a model that this stage loaded."""
+        noted = self.read_loaded()
+        write_json(self.loaded, {**noted, name: {**noted.get(name, {}), **found}})
 
     def read_loaded(self) -> dict[str, dict[str, Any]]:
         """Return what `note_loaded` noted, by the name of the model."""

@@ -31,6 +31,8 @@ from light_r1.trainers.settings import DPO, dpo_conflicts
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from transformers import PreTrainedModel
+
     from data_tools.rows.row import Dropped, Row
     from light_r1.rollouts.pairs import PairOptions
     from light_r1.stages.policy import Policy
@@ -74,6 +76,7 @@ class DPOStage(Stage):
 
     def run(self, job: StageJob) -> StageResult:
         """Make the pairs, or take those of an earlier attempt, then train; once, or round by round."""
+        from light_r1.run_dir.folder import StageDir
         from light_r1.stages.handover import settle_base
 
         rounds = job.spec.options.get("rounds", 1)
@@ -88,6 +91,9 @@ class DPOStage(Stage):
             for name in ("model", "pairs.jsonl", "pairs.summary.json"):
                 _copy(current.dir.output / name, job.dir.output / name)
             settle_base(job.dir.output / "model")
+            for number in range(rounds):
+                for name, found in StageDir(job.dir.path / "rounds" / str(number)).read_loaded().items():
+                    job.dir.note_loaded(name, found)
         job.ranks.barrier()
         metrics = {
             f"round-{n}/{key}": value for n, result in enumerate(results) for key, value in result.metrics.items()
@@ -229,6 +235,24 @@ def _start(job: StageJob) -> str:
     return path
 
 
+def _reference(start: str, policy: Policy, job: StageJob) -> PreTrainedModel:
+    """Load a reference that is held apart from the policy and scores as the policy does."""
+    from light_r1.models.handover import DTYPES
+    from light_r1.models.load import load_model
+    from light_r1.trainers.building import hold_as_computed
+
+    spec, precision = job.spec.model, policy.precision
+    model = load_model(
+        start,
+        dtype=precision.held,
+        attn_implementation=spec.attn_implementation,
+        trust_remote_code=spec.trust_remote_code,
+    )
+    if precision.mixed:
+        hold_as_computed(model, DTYPES[precision.computed])
+    return model
+
+
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target, dirs_exist_ok=True)
@@ -238,7 +262,6 @@ def _copy(source: Path, target: Path) -> None:
 
 def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     from data_tools.rows.files import read_rows, write_rows
-    from light_r1.models.load import load_model
     from light_r1.rollouts.pairs import describe_pairs
     from light_r1.stages.policy import Policy, config_for, write_dropped
     from light_r1.stages.rows import as_dataset, stage_rows
@@ -260,16 +283,13 @@ def _round(job: StageJob, number: int, *, start: str | None) -> StageResult:
     if not pairs:
         reasons = Counter(item.reason for item in dropped)
         raise StageError(f"{job.spec.name}: no pair could be made of {len(questions)} questions: {dict(reasons)}")
-    model = job.spec.model
     trainer = SemiOnPolicyDPOTrainer(
         policy.model,
         config_for(job, SemiOnPolicyDPOConfig),
         as_dataset(pairs, ("prompt_ids", "chosen_ids", "rejected_ids")),
         processing_class=policy.tokenizer,
         chat=policy.chat,
-        ref_model=load_model(start, dtype=model.dtype, attn_implementation=model.attn_implementation)
-        if start
-        else None,
+        ref_model=_reference(start, policy, job) if start else None,
         **policy.lora(job),
     )
     lost = Counter(item.reason for item in dropped) + Counter(item["reason"] for item in trainer.dropped)

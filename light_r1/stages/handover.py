@@ -112,7 +112,10 @@ def _check_base(adapter: Path, loader: str) -> None:
 
 def _noted(model: Path) -> tuple[Path, dict[str, OutputFile]] | None:
     """Return the folder of the stage (or round of one) that wrote a model, and what it noted of its files."""
-    stage = model.resolve().parents[1]
+    folder = model.resolve()
+    if not folder.is_dir() or folder.parts[-2:] != ("output", "model"):
+        return None  # not of a run
+    stage = folder.parents[1]
     manifest = read_manifest(stage / "manifest.json")
     if manifest is not None:
         return stage, manifest.outputs
@@ -141,6 +144,9 @@ def prove(
     context = in_fp32(model) if computed is None else None
     found, width = score_rows(model, handover.rows, vocabulary=handover.vocabulary or None, context=context)
     dtype = scored_in(computed, job.spec.model.quantization)
+    if handover.logprobs is None and (job.model_input is None or is_adapter(path)):
+        log.info("%s: %s was handed over with its bytes alone", job.spec.name, path)
+        return
     if handover.logprobs is None:
         rounded = coarsest(dtype, held if TOLERANCE[held] > TOLERANCE[_file_dtype(path)] else "float32")
         scored = rescored(handover, found, vocabulary=width, dtype=rounded, held=held)
@@ -184,6 +190,8 @@ def prove_folder(model: Path, loader: str) -> None:
     dtype = handover.held if is_adapter(model) else "auto"
     load = load_adapter if is_adapter(model) else load_model
     loaded = load(model, dtype=dtype, attn_implementation="sdpa", quantization=handover.quantization)
+    if torch.cuda.is_available():
+        loaded.to("cuda")
     found, _ = score_rows(loaded, handover.rows, vocabulary=handover.vocabulary or None, context=in_fp32(loaded))
     checked = check_logprobs(
         handover, found, dtype=scored_in(None, handover.quantization), folder=model, loader=loader
@@ -200,13 +208,12 @@ def _file_dtype(folder: Path) -> str:
 
 
 def scored_in(computed: str | None, quantization: Mapping[str, Any] | None) -> str:
-    """Return the type that decides how far log-probs may differ; layers of few bits compute in one of their own."""
-    return computed or ("bfloat16" if quantization else "float32")
+    """Return the type that decides how far log-probs may differ; layers of 8 bits compute in one of their own."""
+    return computed or ("bfloat16" if (quantization or {}).get("load_in_8bit") else "float32")
 
 
 def _note(job: StageJob, path: str | Path, found: dict[str, Any]) -> None:
-    name = _name(path, job)
-    job.dir.note_loaded(name, {**job.dir.read_loaded().get(name, {}), **found})
+    job.dir.note_loaded(_name(path, job), found)
 
 
 def _name(path: str | Path, job: StageJob) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from data_tools.rows.files import write_rows
+from data_tools.rows.files import write_rows, written_whole
 from data_tools.rows.row import Dropped, Row
 from light_r1.errors import LightR1Error, did_you_mean
 from light_r1.models.chat import ChatFormat, chat_format
@@ -74,8 +74,9 @@ class Policy:
 
     def __init__(self, job: StageJob, *, trains: bool = False) -> None:
         source, spec = job.model_input, job.spec.model
-        # An absolute path, as adapters store it as that of their base.
-        self.path: str | None = str(source.path.resolve()) if source else spec.name_or_path
+        self.path: str | None = str(source.path) if source else spec.name_or_path
+        if self.path is not None and Path(self.path).is_dir():
+            self.path = str(Path(self.path).resolve())  # absolute, as adapters store it as that of their base
         self.origin = self.path
         self.precision = precision_of(job.spec, trains=trains)
         self.tokenizer: PreTrainedTokenizerBase
@@ -119,7 +120,7 @@ class Policy:
         }
         revision = None if job.model_input else spec.revision
         self.tokenizer = load_tokenizer(path, revision=revision, trust_remote_code=spec.trust_remote_code)
-        handover = read_handover(path)
+        handover = job.ranks.from_main(lambda: read_handover(path))
         if handover is not None:
             check_words(handover, self.tokenizer, path)
         if not is_adapter(path):
@@ -138,9 +139,10 @@ class Policy:
             log.info("%s: goes on with the adapter of %s", job.spec.name, ", ".join(job.spec.inputs))
         elif spec.quantization and trains:
             log.info("%s: the adapter is merged into its base before that is quantised", job.spec.name)
-            self.model = load_model(path, **{**options, "quantization": None})
-            self.path = None
-            self.model = load_model(self.saved(job), **options)
+            del adapter, self.model
+            whole = self._written(job, "merged", lambda: load_model(path, **{**options, "quantization": None}))
+            self.path = self.origin = whole
+            self.model = load_model(whole, **options)
         elif spec.quantization:  # merging would round the weights again
             to_type_of_base(adapter)
         else:
@@ -166,26 +168,39 @@ class Policy:
     def saved(self, job: StageJob) -> str:
         """Return a path that holds exactly these weights, writing them to the stage's folder if there is none."""
         if self.path is None or (self.continues and is_adapter(self.path)):
-            folder = (job.dir.path / "start").resolve()
-            if job.ranks.is_main and not (folder / "config.json").exists():
-                whole = self._whole(job)
-                save_model(whole, self.tokenizer, folder)
-                cast_weights(folder, job.spec.model.dtype, keep=kept_in_fp32(whole))
-            job.ranks.barrier()
+            folder = self._written(job, "start", lambda: self._whole(job))
             # peft takes the base of a new adapter from the first, engines and TRL's references from the second.
-            self.model.name_or_path = self.model.config._name_or_path = str(folder)
+            self.model.name_or_path = self.model.config._name_or_path = folder
             if self.continues:
-                return str(folder)
-            self.path = str(folder)
+                return folder
+            self.path = folder
         return self.path
+
+    def _written(self, job: StageJob, name: str, make: Callable[[], PreTrainedModel]) -> str:
+        """Return a folder of the stage that holds a model, which rank 0 makes and writes whole if it is not there."""
+        folder = (job.dir.path / name).resolve()
+
+        def write() -> None:
+            if not folder.exists():
+                whole, dtype = make(), job.spec.model.dtype
+                with written_whole(folder) as temporary:
+                    save_model(whole, self.tokenizer, temporary)
+                    cast_weights(temporary, dtype, keep=kept_in_fp32(whole, dtype))
+
+        job.ranks.from_main(write)
+        return str(folder)
 
     def _whole(self, job: StageJob) -> PreTrainedModel:
         """Return the weights to write to disk: as they are held, but whole and in no fewer bits."""
+        options: dict[str, Any] = {
+            "dtype": self.precision.held,
+            "trust_remote_code": job.spec.model.trust_remote_code,
+        }
         if self.path is not None:
-            return load_model(self.path)  # an adapter that is gone on with
+            return load_model(self.path, **options)  # an adapter that is gone on with
         if not job.spec.model.quantization or self.origin is None:
             return self.model
-        whole = load_model(self.origin, dtype=job.spec.model.dtype, trust_remote_code=job.spec.model.trust_remote_code)
+        whole = load_model(self.origin, **options)
         held = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
         whole.resize_token_embeddings(len(held[0].weight), mean_resizing=False)
         for layer, grown in zip((whole.get_input_embeddings(), whole.get_output_embeddings()), held, strict=True):
@@ -220,8 +235,9 @@ class Policy:
             batch_size=batch_size,
             **job.recipe.sampler.options,
         )
-        computing = ComputingAs(sampler, self.precision, self.model.device)
-        return Collector(computing, self.chat, folder, job.ranks, group_size=2 * batch_size)
+        if job.recipe.sampler.backend not in READS_FROM_DISK:  # others compute on their own
+            sampler = ComputingAs(sampler, self.precision, self.model.device)
+        return Collector(sampler, self.chat, folder, job.ranks, group_size=2 * batch_size)
 
 
 class ComputingAs:

@@ -111,7 +111,7 @@ def _settle_files(folder: Path, trainer: Trainer, policy: Policy, job: StageJob)
     model = trainer.accelerator.unwrap_model(trainer.model)
     saved = job.spec.model.save_dtype if is_adapter(folder) else policy.precision.saved
     if saved is not None and (is_adapter(folder) or model.dtype != DTYPES[saved]):
-        cast_weights(folder, saved, keep=() if is_adapter(folder) else kept_in_fp32(model))
+        cast_weights(folder, saved, keep=() if is_adapter(folder) else kept_in_fp32(model, saved))
 
 
 class ProofOfStart(TrainerCallback):
@@ -143,7 +143,7 @@ def hand_over(trainer: Trainer, policy: Policy, job: StageJob, folder: Path) -> 
     elif job.recipe.handover == "logprobs":
         model = trainer.accelerator.unwrap_model(trainer.model, False, False)
         adapter = isinstance(model, PeftModel)
-        saved, keep = (None, []) if adapter else (policy.precision.saved, kept_in_fp32(model))
+        saved, keep = (None, []) if adapter else (policy.precision.saved, kept_in_fp32(model, policy.precision.saved))
         logprobs, width = score_rows(model, rows, context=in_fp32(model, saved, keep=keep))
     computed = policy.precision.computed
     handover = Handover(

@@ -128,14 +128,16 @@ def settle(
     return watch
 
 
-def hold_as_computed(model: torch.nn.Module, trainer: Trainer) -> None:
-    """Hold the weights of a model that is only scored in the type that is computed in, unless an engine holds them."""
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(trainer.accelerator.mixed_precision)
-    if dtype is None or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
-        return
-    for weight in model.parameters():  # not the buffers: frequencies of rotary embeddings need fp32
-        if weight.is_floating_point():
-            weight.data = weight.data.to(dtype)
+def hold_as_computed(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Hold the matrices of a model that is only scored in the type that autocast computes their products in.
+
+    They give the same numbers from half the memory. All else stays: the embedding and the norms, for the residual
+    stream of the policy, which is fp32, and an output layer that is the embedding.
+    """
+    embedding = model.get_input_embeddings().weight
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and module.weight is not embedding:
+            module.to(dtype)
 
 
 def _warn_of_lost_steps(model: PreTrainedModel) -> None:

@@ -86,7 +86,7 @@ class FiniteWatch(TrainerCallback):
             self._stop(state.global_step, f"the loss is {loss}")
 
     def require_finite_weights(self) -> None:
-        """Refuse to save weights that are no numbers, on all processes if it is so on one.
+        """Refuse to save weights that are no numbers; where they are sharded, on all processes if it is so on one.
 
         Raises:
             StageError: Some are; it names the first tensors.
@@ -94,7 +94,10 @@ class FiniteWatch(TrainerCallback):
         weights = [(name, w) for name, w in self.trainer.model.named_parameters() if w.is_floating_point()]
         found = [torch.isfinite(_local(weight)).all() for _, weight in weights]
         broken = ~torch.stack([each.to(found[0].device) for each in found]) if found else torch.zeros(1, dtype=bool)
-        if self.trainer.accelerator.reduce(broken.any().to(self.trainer.accelerator.device).float()):
+        any_broken = broken.any().float()
+        if self.trainer.is_fsdp_enabled or self.trainer.is_deepspeed_enabled:  # each process holds other weights
+            any_broken = self.trainer.accelerator.reduce(any_broken.to(self.trainer.accelerator.device))
+        if any_broken:
             names = [name for (name, _), each in zip(weights, broken.tolist(), strict=True) if each]
             where = f": {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" if names else ""
             self._stop(self.trainer.state.global_step, f"{len(names)} of {len(weights)} weights are no numbers{where}")

@@ -126,6 +126,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
             **kwargs,
         )
         self.finite = settle(self, processing_class, self.chat, self._adapter)
+        self._adapter = {}
 
     def _prepare_dataset(
         self,

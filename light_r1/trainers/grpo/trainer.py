@@ -112,7 +112,7 @@ class StagedGRPOTrainer(GRPOTrainer):
     ) -> None:
         config, processing_class, self.chat = prepared(model, args, StagedGRPOConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
-        self._adapter = adapter_weights(model)
+        kept = adapter_weights(model)
         rows = self._with_prompts(as_rows(train_dataset, "train", self.dropped))
         if config.chat_template_kwargs and isinstance(rows[0]["prompt"], str):
             raise LightR1Error("chat_template_kwargs: these prompts are rendered text, no chat template is applied.")
@@ -139,9 +139,11 @@ class StagedGRPOTrainer(GRPOTrainer):
                 processing_class=processing_class,
                 **kwargs,
             )
-        if needs_reference and not config.sync_ref_model:
-            hold_as_computed(self.ref_model, self)
-        self.finite = settle(self, processing_class, self.chat, self._adapter)
+        computed = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.accelerator.mixed_precision)
+        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        if needs_reference and computed is not None and not (config.sync_ref_model or sharded):
+            hold_as_computed(self.ref_model, computed)
+        self.finite = settle(self, processing_class, self.chat, kept)
         self.eos_token_ids: list[int] = sorted({*self.eos_token_ids, self.chat.end_token_id})
         if not config.use_vllm:
             self._generate_with(eos_token_id=self.eos_token_ids)

@@ -93,7 +93,7 @@ class CurriculumSFTTrainer(SFTTrainer):
     ) -> None:
         config, processing_class, self.chat = prepared(model, args, CurriculumSFTConfig, processing_class, chat)
         self.dropped: list[dict[str, Any]] = []
-        self._adapter = adapter_weights(model)
+        kept = adapter_weights(model)
         train_rows = as_rows(train_dataset, "train", self.dropped)
         held_out = held_out_rows(eval_dataset, self.dropped)
         if config.order != "random" and config.difficulty_column not in train_rows.column_names:
@@ -114,7 +114,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        self.finite = settle(self, processing_class, self.chat, self._adapter)
+        self.finite = settle(self, processing_class, self.chat, kept)
         selective = (config.activation_checkpointing_kwargs or {}).get("selective")
         self._unpads = self.accelerator.device.type == "cpu" and config.neftune_noise_alpha is None and not selective
         self._watch_difficulty()

@@ -14,6 +14,7 @@ from light_r1.models.handover import (
     check_logprobs,
     check_words,
     cut_rows,
+    in_fp32,
     read_handover,
     score_rows,
     words_of,
@@ -69,12 +70,37 @@ def test_what_is_written_is_read_again_and_a_damaged_file_is_named(tokenizer, tm
         read_handover(tmp_path)
 
 
-@pytest.mark.parametrize("now", ["other", "not a number"])
-def test_another_model_is_refused_with_both_numbers(tokenizer, tmp_path, now):
+def test_numbers_that_are_none_are_refused_in_every_row(tokenizer, tmp_path):
+    handover = handover_of(make_model(tokenizer), tokenizer)
+    for row in range(len(ROWS_OF_IDS)):
+        found = [list(each) for each in handover.logprobs]
+        found[row][-1] = math.nan
+        with pytest.raises(StageError, match="not the model that was trained"):
+            check_logprobs(handover, found, dtype="float32", folder=tmp_path, loader="dpo")
+
+
+def test_fp32_is_exact_whatever_type_is_held_and_leaves_the_model_as_it_was(tokenizer):
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        model = make_model(tokenizer).bfloat16()
+        exact, _ = score_rows(make_model(tokenizer).bfloat16().float(), ROWS_OF_IDS)
+        found, _ = score_rows(model, ROWS_OF_IDS, context=in_fp32(model))
+        for one, other in zip(found, exact, strict=True):
+            assert one == pytest.approx(other, abs=1e-5)
+        masters = make_model(tokenizer)
+        rounded, _ = score_rows(masters, ROWS_OF_IDS, context=in_fp32(masters, "bfloat16"))
+        for one, other in zip(rounded, exact, strict=True):  # whose rotary frequencies are rounded too
+            assert one == pytest.approx(other, abs=1e-4)
+        assert masters.dtype == torch.float32
+        assert model.dtype == torch.bfloat16
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = "none"
+
+
+def test_another_model_is_refused_with_both_numbers(tokenizer, tmp_path):
     handover = handover_of(make_model(tokenizer), tokenizer)
     found, _ = score_rows(make_model(tokenizer, seed=1), ROWS_OF_IDS)
-    if now == "not a number":
-        found[0][0] = math.nan
     with pytest.raises(StageError, match=r"dpo: .*not the model that was trained") as error:
         check_logprobs(handover, found, dtype="float32", folder=tmp_path, loader="dpo")
     assert f"{handover.mean:.4f}" in str(error.value)

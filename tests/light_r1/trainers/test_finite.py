@@ -3,12 +3,14 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from light_r1.errors import StageError
 from light_r1.trainers.finite import SKIPPED_IN_A_ROW, FiniteWatch, likely_causes
@@ -30,14 +32,13 @@ def built(kind: str, tokenizer, folder, **fields):
 def test_a_training_that_diverges_stops_with_its_step_and_causes_and_saves_nothing_broken(tokenizer, tmp_path, kind):
     broken = {"learning_rate": 1e30, "save_strategy": "steps", "save_steps": 1, "warmup_steps": 0}
     made = built(kind, tokenizer, tmp_path, **broken)
-    with pytest.raises(StageError, match=r"step \d|NaN|no numbers|not finite") as error:
+    with pytest.raises(StageError) as error:
         made.train()
-    assert made.state.global_step < 6
-    if "step" in str(error.value):
+    assert made.state.global_step < 3
+    if kind != "grpo":  # which stops at the logits of its next completions
+        assert re.match(r"step \d: .*(nan|inf|no numbers)", str(error.value))
         assert "learning_rate 1e+30" in str(error.value)
     for saved in tmp_path.glob("checkpoint-*/model.safetensors"):
-        from safetensors.torch import load_file
-
         assert all(value.isfinite().all() for value in load_file(saved).values()), saved
 
 

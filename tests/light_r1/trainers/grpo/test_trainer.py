@@ -291,3 +291,12 @@ def test_the_kl_reference_is_the_model_that_training_starts_from(tokenizer, tmp_
     made.train()
     assert logged(made, "kl")[0] == pytest.approx(0, abs=1e-6)
     assert not (tmp_path / "reference").exists()
+
+
+def test_a_reference_in_bfloat16_scores_as_the_policy_that_it_was(tokenizer, tmp_path):
+    made = trainer(tokenizer, tmp_path, beta=0.1, bf16=True, max_steps=1)
+    weights = dict(made.ref_model.named_parameters())
+    assert weights["model.layers.0.mlp.up_proj.weight"].dtype == torch.bfloat16
+    assert weights["model.norm.weight"].dtype == torch.float32
+    made.train()
+    assert logged(made, "kl") == [0.0]
