@@ -125,7 +125,9 @@ def test_the_example_of_a_card_prompts_as_the_model_was_trained(tmp_path, monkey
 
 @pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("tags", [("<think>", "</think>"), ("<reason>", "</reason>")])
-def test_the_example_prompts_as_trained_with_byte_pairs_that_could_join_its_pieces(tmp_path, monkeypatch, tags, adapter):
+def test_the_example_prompts_as_trained_with_byte_pairs_that_could_join_its_pieces(
+    tmp_path, monkeypatch, tags, adapter
+):
     tokenizer = load_tokenizer(ROOT / "recipes/data/gsm8k_tokenizer")
     chat = {"template": "chatml", "think_tokens": tags, "suffix": " Reason step by step: 123,456  "}
     trained, folder, text = chat_run(tmp_path / "toy", tokenizer, chat, adapter=adapter)
