@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from light_r1.errors import LightR1Error
-from light_r1.models.handover import Handover, read_handover, write_handover
 from light_r1.models.merge_inputs import Weights, check_apart, check_finite, is_number, refuse_quantized, whole_model
 from light_r1.models.merge_methods import dare_ties, linear, slerp, ties
 from light_r1.models.merge_options import option_faults
@@ -113,9 +112,6 @@ def merge_models(
         with Ranks().bar(total=len(names), desc=f"{method} merge", unit="tensor") as bar:
             write_model(folder, {name: lead.entry(name) for name in names}, merged(), shard_bytes=shard_bytes)
         copy_rest(lead.folder, folder)
-        handover = read_handover(lead.model)
-        if handover is not None:  # of what was handed over, the rows: whoever loads the merge first scores them
-            write_handover(folder, Handover(handover.rows, words=handover.words))
     return out
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from light_r1.errors import LightR1Error
-from light_r1.models.handover import Handover, read_handover, write_handover
+from light_r1.models.handover import Handover, write_handover
 from light_r1.models.load import add_think_tokens, load_tokenizer
 from light_r1.models.merge import merge_models
 from light_r1.models.merge_inputs import fit_rows
@@ -455,9 +455,18 @@ def grown(folder, to, rows):
     return to
 
 
-@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("lengths", [(2, 2, 0), (0, 2, 0), (3, 2, 0), (2, 0, 2), (0, 2, 3)])
+@pytest.mark.parametrize(
+    ("lengths", "tied"),
+    [
+        ((2, 2, 0), True),
+        ((2, 2, 0), False),
+        ((0, 2, 0), False),
+        ((3, 2, 0), True),
+        ((2, 0, 2), False),
+        ((0, 2, 3), True),
+    ],
+)
 def test_vocabularies_that_go_on_from_each_other_merge_as_if_all_had_been_grown(tmp_path, lengths, method, tied):
     *models, base = vocabulary_folders(tmp_path, lengths, tied=tied)
     longest = models[lengths.index(max(lengths[:2]))]
@@ -570,9 +579,8 @@ def test_a_merge_of_one_adapter_is_its_base_with_the_adapter(folders, tmp_path):
     )
 
 
-def test_a_merge_hands_over_rows_to_be_scored_and_no_log_probs_of_another_model(folders, tmp_path):
-    write_handover(folders[0], Handover([[1, 2]], [[-1.0]], 9, {1: "a", 2: "b"}, base="x", lora={"r": 2}))
+def test_a_merge_takes_no_log_probs_and_no_card_from_a_model_that_it_is_not(folders, tmp_path):
+    write_handover(folders[0], Handover([[1, 2]], [[-1.0]], 9))
+    (folders[0] / "README.md").write_text("the card of another model")
     out = merge_models(folders[:2], tmp_path / "out", method="linear")
-    assert read_handover(out) == Handover([[1, 2]], words={1: "a", 2: "b"})
-    out = merge_models(folders[1:], tmp_path / "none", method="linear")
-    assert read_handover(out) is None
+    assert {path.name for path in out.iterdir()} == {path.name for path in folders[1].iterdir()}

@@ -33,7 +33,7 @@ def test_the_check_finds_an_option_wrong_just_where_the_merge_does(tmp_path, tok
     for name in ("a", "b", "c", "base"):
         make_model(tokenizer, layers=1, hidden=8).save_pretrained(tmp_path / name)
     choices = itertools.product(
-        [["a", "b"], ["a", "b", "c"], ["c"]],
+        [["a", "b"], ["c"]],
         [None, [1.0, 1.0], [1.0, -1.0]],
         [None, [0.5, 1.0], [0.5, 1.5]],
         [True, False],
