@@ -87,7 +87,7 @@ CHANGED: dict[str, dict[tuple[str, ...], tuple[str, str, str]]] = {  # fields ->
             "pairs are scored without padding while `share_prefixes` is true",
         ),
         ("neftune_noise_alpha",): (
-            "test_neftune.py", "both_sides_of_a_pair_have_noise_of_their_own", f"{NOISE[2]}; `share_prefixes` is off",
+            "test_neftune.py", "both_sides_of_a_pair", f"{NOISE[2]}; `share_prefixes` is off",
         ),
         ("gradient_accumulation_steps",): BATCH,
         ("logging_nan_inf_filter",): FILTER,
