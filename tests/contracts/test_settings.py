@@ -105,8 +105,12 @@ CHANGED: dict[str, dict[tuple[str, ...], tuple[str, str, str]]] = {  # fields ->
             "grpo/test_trainer.py", "a_context_stage_has_its_own", "a stage of `context_schedule` may set its own",
         ),
         SAMPLING: (
-            "grpo/test_trainer.py", "generation_follows_the_schedule",
+            "grpo/test_rollouts.py", "every_field_of_grpo_is_classified",
             "honoured by the sampler of this package, or generation is TRL's",
+        ),
+        ("chat_template_kwargs",): (
+            "grpo/test_rollouts.py", "prompts_that_are_messages",
+            "for prompts that are messages, which TRL renders; refused beside text",
         ),
         ("vllm_importance_sampling_mode",): (
             "grpo/test_losses.py", "importance_sampling_keeps_long",
