@@ -208,8 +208,6 @@ def _check_settings(stage: StageSpec, args: Args, findings: Findings) -> None:
     if args.written("reward_weights"):
         hint = "rewards: [{name: accuracy, weight: 2.0}, ...]"
         findings.at(f"{key}.reward_weights", "the rewards carry their weights", "weight beside each reward", hint)
-    if args["chat_template_kwargs"]:
-        findings.at(f"{key}.chat_template_kwargs", "problems are rendered by chat, not by a template", "no such key")
     if args["delta"] is not None and args["delta"] <= 1 + args["epsilon"]:
         findings.at(
             f"{key}.delta",

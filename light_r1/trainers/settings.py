@@ -74,8 +74,6 @@ DPO = (
     _LABEL_NAMES,
 )
 GRPO = (
-    Refusal("chat_template_kwargs", (None,), "prompts are rendered by the chat format"),
-    Refusal("max_tool_calling_iterations", (None,), "prompts are text, and no tool is called"),
     Refusal(
         "train_sampling_strategy",
         ("random",),
@@ -92,6 +90,8 @@ _FLAG = "it is a flag for scripts, which no trainer reads"
 RECIPE = (
     Refusal("model_init_kwargs", (None,), "a stage loads its model before", "The model block says how."),
     Refusal("dataset_kwargs", (None, {}), "rows of a recipe are text, which has to be prepared"),
+    Refusal("chat_template_kwargs", (None,), "problems are rendered by chat, not by a template"),
+    Refusal("max_tool_calling_iterations", (None,), "a stage has no tools"),
     Refusal("do_train", (False,), _FLAG),
     Refusal("do_predict", (False,), _FLAG),
     Refusal("do_eval", (False,), _FLAG, "eval_strategy says when to evaluate."),

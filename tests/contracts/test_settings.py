@@ -87,7 +87,7 @@ CHANGED: dict[str, dict[tuple[str, ...], tuple[str, str, str]]] = {  # fields ->
             "pairs are scored without padding while `share_prefixes` is true",
         ),
         ("neftune_noise_alpha",): (
-            "test_neftune.py", "both_sides_of_a_pair_have_noise_of_their_own", f"{NOISE[2]}; `share_prefixes` is off",
+            "test_neftune.py", "both_sides_of_a_pair", f"{NOISE[2]}; `share_prefixes` is off",
         ),
         ("gradient_accumulation_steps",): BATCH,
         ("logging_nan_inf_filter",): FILTER,
@@ -105,8 +105,12 @@ CHANGED: dict[str, dict[tuple[str, ...], tuple[str, str, str]]] = {  # fields ->
             "grpo/test_trainer.py", "a_context_stage_has_its_own", "a stage of `context_schedule` may set its own",
         ),
         SAMPLING: (
-            "grpo/test_trainer.py", "generation_follows_the_schedule",
+            "grpo/test_rollouts.py", "every_field_of_grpo_is_classified",
             "honoured by the sampler of this package, or generation is TRL's",
+        ),
+        ("chat_template_kwargs",): (
+            "grpo/test_rollouts.py", "prompts_that_are_messages",
+            "for prompts that are messages, which TRL renders; refused beside text",
         ),
         ("vllm_importance_sampling_mode",): (
             "grpo/test_losses.py", "importance_sampling_keeps_long",

@@ -107,3 +107,11 @@ def test_settings_that_rob_each_other_of_their_effect_are_refused(tmp_path, kind
         CONFIGS[kind](str(tmp_path), use_cpu=True, **fields)
     args = ", ".join(f"{name}: {json.dumps(value)}" for name, value in fields.items())
     assert any(f"s.args.{named}: " in text for text in problems(tmp_path, kind, args))
+
+
+def test_a_recipe_may_name_the_column_of_its_texts(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"body": "1+1=2"}\n')
+    head = "model: {name_or_path: a/b}\ndata: {x: {path: rows.jsonl}}\nstages:\n  - "
+    for args, fine in (("max_length: 9, dataset_text_field: body", True), ("max_length: 9", False)):
+        (tmp_path / "r.yaml").write_text(f"{head}{{name: s, type: sft, data: x, args: {{{args}}}}}\n")
+        assert (not inspect(tmp_path / "r.yaml").problems) == fine

@@ -125,6 +125,11 @@ def test_overlong_pairs_are_dropped_and_counted(tokenizer, tmp_path):
         trainer(tokenizer, tmp_path, [*ROWS, long], overlength="error")
 
 
+def test_pairs_do_not_depend_on_the_processes_that_prepare_them(tokenizer, tmp_path):
+    alone, shared = (trainer(tokenizer, tmp_path, dataset_num_proc=number).train_dataset for number in (None, 2))
+    assert alone.to_list() == shared.to_list()
+
+
 def test_missing_texts_name_row_and_column(tokenizer, tmp_path):
     with pytest.raises(DataError, match="row 1: no text in rejected"):
         trainer(tokenizer, tmp_path, [ROWS[0], {"problem": "1+1?", "chosen": "2"}])
