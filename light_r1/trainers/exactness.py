@@ -25,8 +25,12 @@ TOLERANCE = 1e-4
 """Difference of log-probs, as a share of what another prompt changes: 3e-6 by rounding, 1e-2 and more by meaning."""
 
 _LAYERS = {"full_attention", "sliding_attention"}
-# Adapters that change weights or single tokens.
-_BY_TOKEN = {"LORA"}
+
+BY_TOKEN = frozenset(
+    "LORA ADALORA BOFT C3A DELORA FOURIERFT GLORA GRALORA HIRA HRA IA3 LN_TUNING LOHA LOKR MISS OFT OSF RANDLORA ROAD "
+    "SHIRA TRAINABLE_TOKENS VBLORA VERA WAVEFT".split()
+)
+"""Adapters of PEFT that change weights, or each token by itself."""
 
 
 def unwrapped(model: torch.nn.Module) -> tuple[PreTrainedModel, PeftModel | None]:
@@ -52,7 +56,7 @@ def why_padded(model: torch.nn.Module) -> str | None:
     config = base.config.get_text_config()
     attention = config._attn_implementation
     for adapter in adapted.peft_config.values() if adapted is not None else ():
-        if adapter.peft_type not in _BY_TOKEN or adapter.to_dict().get("alora_invocation_tokens"):
+        if adapter.peft_type not in BY_TOKEN or adapter.to_dict().get("alora_invocation_tokens"):
             return f"a {adapter.peft_type.value} adapter that may look along the row"
     if "neftune_noise_alpha" in vars(base.get_input_embeddings()):
         return "NEFTune scales its noise by the length of a row"
@@ -83,7 +87,7 @@ def _why_differs(kind: type[PreTrainedModel], config: PreTrainedConfig, *, by_ma
     if by_masks and fields.get("sliding_window"):
         return f"{name} has a sliding window, of which a mask for all layers of eager attention knows nothing"
     try:
-        difference = _tried(kind, _small(config.to_dict()), by_masks=by_masks)
+        difference = _tried(kind, small_config(config), by_masks=by_masks)
     except Exception as error:  # whatever the code of a model raises
         said = str(error).strip().partition("\n")[0]
         return f"{name} cannot be tried on a small copy: {type(error).__name__}: {said}"
@@ -92,12 +96,11 @@ def _why_differs(kind: type[PreTrainedModel], config: PreTrainedConfig, *, by_ma
     return f"{name} looks along the row: packed, log-probs of a small copy differ by {difference:.0e}"
 
 
-def _tried(kind: type[PreTrainedModel], small: dict[str, Any], *, by_masks: bool) -> float:
+def _tried(kind: type[PreTrainedModel], config: PreTrainedConfig, *, by_masks: bool) -> float:
     """Return how far packed log-probs of a small copy are from padded ones, as a share of what another prompt changes.
 
     Not a number where another prompt changes nothing.
     """
-    config = kind.config_class.from_dict(small)
     config._attn_implementation = "eager" if by_masks else "sdpa"
     read_segments("sdpa")
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad(), torch.autocast("cpu", enabled=False):
@@ -161,8 +164,12 @@ _SIZES = {
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 
+def small_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """Return a config of a model with the same kinds of layers, the first that have all, and small sizes."""
+    return type(config).from_dict(_small(config.to_dict()))
+
+
 def _small(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config's fields with small sizes and the first layers that have all kinds of layers among them."""
     small = {key: _small(value) if isinstance(value, Mapping) else value for key, value in fields.items()}
     small |= {key: min(small[key], size) for key, size in _SIZES.items() if type(small.get(key)) is int}
     small |= {key: None if fields[key] is None else 0 for key in fields if str(key).endswith("_token_id")}

@@ -23,7 +23,9 @@ from transformers import (
 from trl.trainer.utils import add_fused_lm_head
 
 from light_r1.errors import LightR1Error
-from light_r1.trainers.scoring import SharedPrefixModel, shares_prefixes
+from light_r1.trainers import scoring
+from light_r1.trainers.exactness import why_padded
+from light_r1.trainers.scoring import SharedPrefixModel
 from tests.conftest import make_model
 
 FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
@@ -188,14 +190,19 @@ def test_other_calls_go_to_the_model():
     torch.testing.assert_close(SharedPrefixModel(model)(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
-def test_models_that_carry_state_along_the_row_are_called_as_they_are():
-    from transformers import Gemma2Config, Gemma2ForCausalLM, MambaConfig, MambaForCausalLM
-
-    assert not shares_prefixes(MambaForCausalLM(MambaConfig(vocab_size=97, hidden_size=16, num_hidden_layers=1)))
-    assert not shares_prefixes(Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=8)))
-    assert not shares_prefixes(make("mistral-window", "eager"))
+def test_models_that_need_padded_rows_are_called_as_they_are_and_it_is_said_once(caplog):
+    model = make("mistral-window", "eager")
+    assert "sliding window" in why_padded(model)
+    inputs = batch()
+    scoring._tell.cache_clear()
+    with caplog.at_level("INFO", logger="light_r1"):
+        found = [SharedPrefixModel(model)(**inputs, fused_lm_head=True).log_probs for _ in range(2)]
+    assert torch.equal(found[0], model(**inputs, fused_lm_head=True).log_probs)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"rows are padded, and prompts repeated: {why_padded(model)}"
+    ]
     with pytest.raises(LightR1Error, match="expected a transformers model"):
-        shares_prefixes(torch.nn.Linear(1, 1))
+        SharedPrefixModel(torch.nn.Linear(1, 1))
 
 
 def gradients_of_a_rank(rank, world, folder):
