@@ -9,13 +9,15 @@ and low precision cannot hide or feign a difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
 from peft import PeftModel
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
 
 from light_r1.errors import LightR1Error
 from light_r1.trainers.packing import dense_mask, pack_rows
@@ -26,10 +28,12 @@ TOLERANCE = 1e-4
 
 _LAYERS = {"full_attention", "sliding_attention"}
 
-BY_TOKEN = frozenset(
-    "LORA ADALORA BOFT C3A DELORA FOURIERFT GLORA GRALORA HIRA HRA IA3 LN_TUNING LOHA LOKR MISS OFT OSF RANDLORA ROAD "
-    "SHIRA TRAINABLE_TOKENS VBLORA VERA WAVEFT".split()
-)
+# fmt: off
+BY_TOKEN = {
+    "LORA", "ADALORA", "BOFT", "C3A", "DELORA", "FOURIERFT", "GLORA", "GRALORA", "HIRA", "HRA", "IA3", "LN_TUNING",
+    "LOHA", "LOKR", "MISS", "OFT", "OSF", "RANDLORA", "ROAD", "SHIRA", "TRAINABLE_TOKENS", "VBLORA", "VERA", "WAVEFT",
+}
+# fmt: on
 """Adapters of PEFT that change weights, or each token by itself."""
 
 
@@ -56,8 +60,10 @@ def why_padded(model: torch.nn.Module) -> str | None:
     config = base.config.get_text_config()
     attention = config._attn_implementation
     for adapter in adapted.peft_config.values() if adapted is not None else ():
-        if adapter.peft_type not in BY_TOKEN or adapter.to_dict().get("alora_invocation_tokens"):
-            return f"a {adapter.peft_type.value} adapter that may look along the row"
+        if adapter.peft_type not in BY_TOKEN:
+            return f"{adapter.peft_type.value} adapters are not known to leave tokens apart"
+        if adapter.to_dict().get("alora_invocation_tokens"):
+            return "a LORA adapter with alora_invocation_tokens looks along the row"
     if "neftune_noise_alpha" in vars(base.get_input_embeddings()):
         return "NEFTune scales its noise by the length of a row"
     if attention != "eager" and not reads_segments(attention):
@@ -103,12 +109,12 @@ def _tried(kind: type[PreTrainedModel], config: PreTrainedConfig, *, by_masks: b
     """
     config._attn_implementation = "eager" if by_masks else "sdpa"
     read_segments("sdpa")
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad(), torch.autocast("cpu", enabled=False):
+    with _apart():
         torch.manual_seed(0)
         model = kind(config).float().eval()
         for parameter in model.parameters():
             if parameter.dim() > 1:  # as drawn, layers hardly add to what a token is by itself
-                parameter.normal_(std=0.3)
+                parameter.normal_(std=2 / parameter.size(-1) ** 0.5)
         input_ids, attention_mask, labels = _rows()
         row = pack_rows(input_ids, attention_mask, labels)
         padded = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
@@ -121,6 +127,23 @@ def _tried(kind: type[PreTrainedModel], config: PreTrainedConfig, *, by_masks: b
     expected = padded[:, :-1].flatten(0, 1)[row.cells]
     first, other = padded[[0, -1], _PROMPT - 1 : _PROMPT + _COMPLETIONS[0] - 1]
     return float(_distance(packed[0, row.slots], expected) / _distance(first, other))
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Compute on the CPU in fp32, and leave random numbers and logs of the training alone."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.device("cpu"),
+            torch.no_grad(),
+            torch.autocast("cpu", enabled=False),
+        ):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _distance(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -143,24 +166,22 @@ def _rows() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return input_ids, (torch.arange(input_ids.size(1)) < torch.tensor([[len(row)] for row in rows])).long(), labels
 
 
-# A small number for each size, under the names that configs give it. Windows and such are below the length of the
-# rows that are tried, or layers that have them would look like layers that have none.
+# A small number for each size, under the names that configs give it. The size of a head stays, which lists of rotary
+# factors have to fit. Windows and such are below the length of the rows that are tried, or layers that have them
+# would look like layers that have none.
 _SIZES = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input", "max_position_embeddings", "n_positions"), 64),
-    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "embedding_size", "word_embed_proj_dim"), 64),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "n_inner", "decoder_ffn_dim", "ffn_hidden_size"), 64),
-    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 32),
-    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads"), 4),
-    **dict.fromkeys(("head_dim", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim", "rotary_dim"), 16),
-    "hidden_size_per_layer_input": 16,
-    **dict.fromkeys(("kv_lora_rank", "q_lora_rank"), 16),
-    "qk_head_dim": 32,
+    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size", "expert_ffn_hidden_size"), 32),
+    **dict.fromkeys(("hidden_size_per_layer_input", "kv_lora_rank", "q_lora_rank"), 16),
     **dict.fromkeys(("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts"), 4),
     **dict.fromkeys(("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k"), 2),
     **dict.fromkeys(("n_group", "topk_group"), 1),
     **dict.fromkeys(("sliding_window", "sliding_window_size", "window_size", "attention_chunk_size"), 4),
     **dict.fromkeys(("index_topk", "index_topk_blocks", "index_block_size"), 4),
 }
+_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "embedding_size", "word_embed_proj_dim")
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 
@@ -173,9 +194,14 @@ def _small(fields: Mapping[str, Any]) -> dict[str, Any]:
     small = {key: _small(value) if isinstance(value, Mapping) else value for key, value in fields.items()}
     small |= {key: min(small[key], size) for key, size in _SIZES.items() if type(small.get(key)) is int}
     small |= {key: None if fields[key] is None else 0 for key in fields if str(key).endswith("_token_id")}
-    groups = fields.get("num_key_value_heads")
-    if groups is not None:
-        small["num_key_value_heads"] = 4 if groups == fields.get("num_attention_heads") else min(groups, 2)
+    heads = next((fields[key] for key in _HEADS if type(fields.get(key)) is int), None)
+    width = next((fields[key] for key in _WIDTHS if type(fields.get(key)) is int), None)
+    kept_heads = min(heads or 2, 2)
+    if heads and width:
+        small |= {key: kept_heads for key in _HEADS if key in fields}
+        small |= {key: width // heads * kept_heads for key in _WIDTHS if key in fields}
+    if type(fields.get("num_key_value_heads")) is int:
+        small["num_key_value_heads"] = kept_heads if fields["num_key_value_heads"] == heads else 1
     depths = {key: fields[key] for key in _DEPTHS if type(fields.get(key)) is int}
     for depth in depths.values():
         by_layer = {key: value for key, value in fields.items() if isinstance(value, list) and len(value) == depth}
