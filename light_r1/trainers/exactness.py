@@ -108,6 +108,7 @@ def _tried(kind: type[PreTrainedModel], config: PreTrainedConfig, *, by_masks: b
     Not a number where another prompt changes nothing.
     """
     config._attn_implementation = "eager" if by_masks else "sdpa"
+    config._experts_implementation = "eager"  # fused kernels want sizes that small copies do not have
     read_segments("sdpa")
     with _apart():
         torch.manual_seed(0)
