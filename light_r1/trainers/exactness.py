@@ -183,6 +183,8 @@ _SIZES = {
 }
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "embedding_size", "word_embed_proj_dim")
+# Settings that give a kind to every n-th layer, or to the first n.
+_PATTERNS = ("first_k", "interval", "pattern", "period", "sparse_step")
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 
@@ -192,7 +194,9 @@ def small_config(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 def _small(fields: Mapping[str, Any]) -> dict[str, Any]:
-    small = {key: _small(value) if isinstance(value, Mapping) else value for key, value in fields.items()}
+    small: dict[str, Any] = {
+        key: _small(value) if isinstance(value, Mapping) else value for key, value in fields.items()
+    }
     small |= {key: min(small[key], size) for key, size in _SIZES.items() if type(small.get(key)) is int}
     small |= {key: None if fields[key] is None else 0 for key in fields if str(key).endswith("_token_id")}
     heads = next((fields[key] for key in _HEADS if type(fields.get(key)) is int), None)
@@ -203,11 +207,16 @@ def _small(fields: Mapping[str, Any]) -> dict[str, Any]:
         small |= {key: width // heads * kept_heads for key in _WIDTHS if key in fields}
     if type(fields.get("num_key_value_heads")) is int:
         small["num_key_value_heads"] = kept_heads if fields["num_key_value_heads"] == heads else 1
-    depths = {key: fields[key] for key in _DEPTHS if type(fields.get(key)) is int}
+    depths: dict[str, int] = {key: fields[key] for key in _DEPTHS if type(fields.get(key)) is int}
     for depth in depths.values():
         by_layer = {key: value for key, value in fields.items() if isinstance(value, list) and len(value) == depth}
-        kinds = [[value.index(kind) for kind in value if isinstance(kind, str)] for value in by_layer.values()]
-        kept = min(depth, max([1, *(max(places) for places in kinds if places)]) + 1)
+        last = [value.index(kind) for value in by_layer.values() for kind in value if isinstance(kind, str)]
+        last += [
+            value
+            for key, value in fields.items()
+            if type(value) is int and any(word in str(key) for word in _PATTERNS)
+        ]
+        kept = min(depth, max([1, *(place for place in last if place < depth)]) + 1)
         small |= {key: value[:kept] for key, value in by_layer.items()} | dict.fromkeys(depths, kept)
         # Exceptions by the number of their layer.
         for key, value in small.items():

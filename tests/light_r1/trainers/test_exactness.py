@@ -10,7 +10,16 @@ import transformers
 from accelerate.utils import compile_regions
 from huggingface_hub.errors import StrictDataclassError
 from peft import PEFT_TYPE_TO_CONFIG_MAPPING, LoraConfig, PeftType, get_peft_model
-from transformers import CONFIG_MAPPING, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    DeepseekV3Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    Phi3Config,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from trl.trainer.utils import add_fused_lm_head
 
@@ -74,13 +83,59 @@ def found_exact(model):
     ours = scores_and_gradients(model, scorer, inputs)
     exact = scorer.padded is None
     tolerance = 1e-5 if exact else 0.0
-    torch.testing.assert_close(ours[0], theirs[0], atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(ours[0], theirs[0], atol=tolerance, rtol=tolerance, equal_nan=not exact)
     largest = max(float(gradient.abs().max()) for gradient in theirs[1].values())
     for name, gradient in theirs[1].items():
         # An expert that is given padding alone has a gradient of zeros there, and none here.
         found = ours[1].get(name, torch.zeros_like(gradient))
-        torch.testing.assert_close(found, gradient, atol=tolerance * max(1, largest), rtol=0)
+        torch.testing.assert_close(found, gradient, atol=tolerance * max(1, largest), rtol=0, equal_nan=not exact)
     return exact
+
+
+# What published checkpoints set and default configs do not.
+PUBLISHED = {
+    "llama-3.1-8b": LlamaConfig(
+        hidden_size=4096, num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=131072,
+        rope_parameters={
+            "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
+    ),
+    "phi-3-mini-128k": Phi3Config(
+        hidden_size=3072, num_attention_heads=32, max_position_embeddings=131072, sliding_window=262144,
+        original_max_position_embeddings=4096, pad_token_id=32000, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 1e4, "long_factor": [2.0] * 48, "short_factor": [1.0] * 48,
+            "original_max_position_embeddings": 4096,
+        },
+    ),
+    "qwen2.5-32b": Qwen2Config(
+        hidden_size=5120, num_hidden_layers=64, num_attention_heads=40, num_key_value_heads=8, max_window_layers=64,
+        sliding_window=131072, use_sliding_window=False, vocab_size=152064,
+    ),
+    "deepseek-r1": DeepseekV3Config(
+        num_hidden_layers=61, first_k_dense_replace=3, n_routed_experts=256, n_group=8, topk_group=4,
+        num_experts_per_tok=8, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 1e4, "factor": 40, "beta_fast": 32, "beta_slow": 1, "mscale": 1.0,
+            "mscale_all_dim": 1.0, "original_max_position_embeddings": 4096,
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_settings_of_published_checkpoints_can_be_tried(name):
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(PUBLISHED[name])
+    assert why_padded(model) is None
+
+
+def test_a_small_copy_has_all_kinds_of_layers():
+    experts = small_config(PUBLISHED["deepseek-r1"])
+    kinds = {type(layer.mlp).__name__ for layer in AutoModelForCausalLM.from_config(experts).model.layers}
+    assert kinds == {"DeepseekV3MLP", "DeepseekV3MoE"}
+    windows = small_config(Gemma3TextConfig(num_hidden_layers=26))
+    assert set(windows.layer_types) == {"sliding_attention", "full_attention"}
+    assert windows.sliding_window == 4
 
 
 # A common architecture, and why it is padded.
