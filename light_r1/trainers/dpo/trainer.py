@@ -242,7 +242,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         super().log(logs, start_time)
 
     def _sharing(self, model: torch.nn.Module) -> Any:
-        return SharedPrefixModel(model, self.accelerator.unwrap_model(model)) if self.args.share_prefixes else model
+        return SharedPrefixModel(model) if self.args.share_prefixes else model
 
 
 def _render_row(row: dict[str, Any], index: int, chat: ChatFormat, name: str) -> dict[str, list[int]]:

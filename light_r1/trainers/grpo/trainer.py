@@ -261,7 +261,7 @@ class StagedGRPOTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         if self.args.share_prefixes:
-            model = SharedPrefixModel(model, self.accelerator.unwrap_model(model))
+            model = SharedPrefixModel(model)
         return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

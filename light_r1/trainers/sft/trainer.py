@@ -167,7 +167,7 @@ class CurriculumSFTTrainer(SFTTrainer):
         difficulty = inputs.pop(CollatorWithDifficulty.KEY, None)
         scoring = None
         if self._unpads and "attention_mask" in inputs and "position_ids" not in inputs:
-            scoring = SharedPrefixModel(model, self.accelerator.unwrap_model(self.model))
+            scoring = SharedPrefixModel(model)
         result = super().compute_loss(scoring or model, inputs, return_outputs, num_items_in_batch)
         if self.buckets and difficulty is not None:
             outputs = self._scored.pop()

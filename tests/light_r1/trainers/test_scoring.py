@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 import torch
+from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import (
     GPT2Config,
@@ -19,11 +20,16 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from light_r1.errors import LightR1Error
-from light_r1.trainers.scoring import SharedPrefixModel, shares_prefixes
+from light_r1.trainers import scoring
+from light_r1.trainers.exactness import why_padded
+from light_r1.trainers.scoring import SharedPrefixModel
 from tests.conftest import make_model
 
 FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
@@ -188,14 +194,19 @@ def test_other_calls_go_to_the_model():
     torch.testing.assert_close(SharedPrefixModel(model)(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
-def test_models_that_carry_state_along_the_row_are_called_as_they_are():
-    from transformers import Gemma2Config, Gemma2ForCausalLM, MambaConfig, MambaForCausalLM
-
-    assert not shares_prefixes(MambaForCausalLM(MambaConfig(vocab_size=97, hidden_size=16, num_hidden_layers=1)))
-    assert not shares_prefixes(Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=8)))
-    assert not shares_prefixes(make("mistral-window", "eager"))
+def test_models_that_need_padded_rows_are_called_as_they_are_and_it_is_said_once(caplog):
+    model = make("mistral-window", "eager")
+    assert "sliding window" in why_padded(model)
+    inputs = batch()
+    scoring._tell.cache_clear()
+    with caplog.at_level("INFO", logger="light_r1"):
+        found = [SharedPrefixModel(model)(**inputs, fused_lm_head=True).log_probs for _ in range(2)]
+    assert torch.equal(found[0], model(**inputs, fused_lm_head=True).log_probs)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"rows are padded, and prompts repeated: {why_padded(model)}"
+    ]
     with pytest.raises(LightR1Error, match="expected a transformers model"):
-        shares_prefixes(torch.nn.Linear(1, 1))
+        SharedPrefixModel(torch.nn.Linear(1, 1))
 
 
 def gradients_of_a_rank(rank, world, folder):
@@ -225,23 +236,76 @@ def test_processes_under_ddp_have_the_gradient_of_a_plain_model(tmp_path, world,
         torch.testing.assert_close(world * found[name], parameter.grad, atol=1e-4, rtol=1e-4)  # DDP averages
 
 
-def test_trl_trainers_do_the_same_through_the_stand_in(tokenizer, tmp_path):
-    from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
+@pytest.fixture(scope="module")
+def start(tokenizer, tmp_path_factory):
+    """Folders of a dense model and of one with experts; TRL loads its references from there."""
+    folder = tmp_path_factory.mktemp("start")
+    make_model(tokenizer).save_pretrained(folder / "dense")
+    torch.manual_seed(0)
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "output_router_logits": True}
+    sizes = {**SIZES, "vocab_size": len(tokenizer), "num_hidden_layers": 2}
+    moe = Qwen3MoeForCausalLM(Qwen3MoeConfig(**sizes, **experts, router_aux_loss_coef=0.5, pad_token_id=0))
+    moe.save_pretrained(folder / "moe")
+    return folder
 
-    class PackedDPO(DPOTrainer):
-        def compute_ref_log_probs(self, model, inputs):
-            return super().compute_ref_log_probs(SharedPrefixModel(model), inputs)
 
-        def _compute_loss(self, model, inputs, return_outputs):
-            return super()._compute_loss(SharedPrefixModel(model), inputs, return_outputs)
+class PackedSFT(SFTTrainer):
+    def compute_loss(self, model, *args, **options):
+        return super().compute_loss(SharedPrefixModel(model), *args, **options)
 
-    class PackedGRPO(GRPOTrainer):
-        def _get_per_token_logps_and_entropies(self, model, *args, **options):
-            return super()._get_per_token_logps_and_entropies(SharedPrefixModel(model), *args, **options)
 
-    common = {
-        "max_steps": 3,
+class PackedDPO(DPOTrainer):
+    def compute_ref_log_probs(self, model, inputs):
+        return super().compute_ref_log_probs(SharedPrefixModel(model), inputs)
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        return super()._compute_loss(SharedPrefixModel(model), inputs, return_outputs)
+
+
+class PackedGRPO(GRPOTrainer):
+    def _get_per_token_logps_and_entropies(self, model, *args, **options):
+        return super()._get_per_token_logps_and_entropies(SharedPrefixModel(model), *args, **options)
+
+
+def distinct(completion_ids, **_):
+    return [float(len(set(ids))) for ids in completion_ids]
+
+
+PAIRS = [
+    {"prompt": f"question {i}", "chosen": "x" * (5 + 7 * i % 60), "rejected": "z" * (3 + 11 * i % 50)}
+    for i in range(8)
+]
+PROMPTS = [{"prompt": pair["prompt"]} for pair in PAIRS]
+TEXTS = [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in PAIRS]
+TRAINERS = {
+    "sft": (SFTTrainer, PackedSFT, SFTConfig, TEXTS, {}),
+    "dpo": (DPOTrainer, PackedDPO, DPOConfig, PAIRS, {"loss_type": "nca_pair", "precompute_ref_log_probs": True}),
+    "grpo": (
+        GRPOTrainer, PackedGRPO, GRPOConfig, PROMPTS,
+        {"beta": 0.1, "num_iterations": 2, "num_generations": 4, "max_completion_length": 24},
+    ),
+}  # fmt: skip
+COMPILED = {"torch_compile": True, "torch_compile_backend": "eager", "gradient_checkpointing": False, "max_steps": 1}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize(
+    ("model", "settings", "adapter", "reason"),
+    [
+        pytest.param("dense", {}, None, None, id="full"),
+        pytest.param("dense", {"gradient_checkpointing": False}, {}, None, id="lora", marks=pytest.mark.slow),
+        pytest.param("dense", COMPILED, None, None, id="compiled", marks=pytest.mark.slow),
+        pytest.param("moe", {}, None, "the loss that balances a router's load counts", id="router"),
+        pytest.param("dense", {}, {"alora_invocation_tokens": "on"}, "a LORA adapter with alora", id="alora"),
+        pytest.param("dense", {"neftune_noise_alpha": 9.0}, None, "NEFTune", id="neftune", marks=pytest.mark.slow),
+    ],
+)
+def test_trl_trainers_do_the_same_through_the_stand_in(
+    tokenizer, start, tmp_path, caplog, name, model, settings, adapter, reason
+):
+    theirs, ours, config, rows, own = TRAINERS[name]
+    fields = {
+        "max_steps": 2,
         "per_device_train_batch_size": 4,
         "use_cpu": True,
         "bf16": False,
@@ -250,36 +314,38 @@ def test_trl_trainers_do_the_same_through_the_stand_in(tokenizer, tmp_path):
         "save_strategy": "no",
         "learning_rate": 1e-3,
         "disable_tqdm": True,
+        "model_init_kwargs": {"dtype": "float32"},
+        **own,
+        **settings,
     }
-    pairs = [
-        {"prompt": f"question {i}", "chosen": "x" * (5 + 7 * i % 60), "rejected": "z" * (3 + 11 * i % 50)}
-        for i in range(8)
-    ]
-
-    def dpo(trainer_class):
-        args = DPOConfig(str(tmp_path), loss_type="nca_pair", precompute_ref_log_probs=True, **common)
-        data = Dataset.from_list(pairs)
-        return trainer_class(make_model(tokenizer), args=args, train_dataset=data, processing_class=tokenizer)
-
-    def grpo(trainer_class):
-        args = GRPOConfig(str(tmp_path), num_generations=4, num_iterations=2, max_completion_length=24, **common)
-        data = Dataset.from_list([{"prompt": pair["prompt"]} for pair in pairs])
-
-        def distinct(completion_ids, **_):
-            return [float(len(set(ids))) for ids in completion_ids]
-
-        return trainer_class(
-            make_model(tokenizer), [distinct], args=args, train_dataset=data, processing_class=tokenizer
+    options = {}
+    if adapter is not None:
+        invoked = {key: tokenizer.encode(text) for key, text in adapter.items()}
+        options["peft_config"] = LoraConfig(
+            r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM", **invoked
         )
-
-    for make_trainer, theirs, ours in ((dpo, DPOTrainer, PackedDPO), (grpo, GRPOTrainer, PackedGRPO)):
-        logs = []
+    if name == "grpo":
+        options["reward_funcs"] = [distinct]
+    scoring._tell.cache_clear()
+    torch._dynamo.reset()
+    logs = []
+    with caplog.at_level("INFO", logger="light_r1"):
         for trainer_class in (theirs, ours):
-            trainer = make_trainer(trainer_class)
+            trainer = trainer_class(
+                str(start / model),
+                args=config(str(tmp_path), **fields),
+                train_dataset=Dataset.from_list(rows),
+                processing_class=tokenizer,
+                **options,
+            )
             trainer.train()
             logs.append(trainer.state.log_history)
-        for their, our in zip(*logs, strict=True):
-            # Of margins that are 0 but for rounding, which are above 0 says nothing.
-            left_out = ("train_", "step_time", "rewards/accuracies")
-            compared = [key for key in their if not key.startswith(left_out)]
-            assert [our[key] for key in compared] == pytest.approx([their[key] for key in compared], abs=2e-4)
+    told = [record.getMessage() for record in caplog.records if record.name == scoring.__name__]
+    assert len(told) == (reason is not None)
+    assert all(line.startswith(f"rows are padded, and prompts repeated: {reason}") for line in told)
+    assert logs[0][0]["grad_norm"] > 0
+    for their, our in zip(*logs, strict=True):
+        # Of margins that are 0 but for rounding, which are above 0 says nothing.
+        left_out = ("train_", "step_time", "rewards/accuracies")
+        compared = [key for key in their if not key.startswith(left_out)]
+        assert [our[key] for key in compared] == pytest.approx([their[key] for key in compared], abs=2e-4)

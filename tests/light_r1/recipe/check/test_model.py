@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from light_r1.recipe.check.model import _ATTENTION
 from light_r1.run.check import inspect
 
 
@@ -53,7 +54,8 @@ def test_faults_of_a_model_are_named(tmp_path, model, says):
     [
         "{name_or_path: a/b}",
         "{name_or_path: gpt2}",
-        "{name_or_path: a/b, attn_implementation: kernels-community/flash-attn}",
+        "{name_or_path: a/b, attn_implementation: kernels-community/flash-attn2}",
+        "{name_or_path: a/b, attn_implementation: flash_attention_4}",
         "{name_or_path: a/b, lora: {r: 8, target_modules: all-linear}, quantization: {load_in_4bit: true}}",
         made("model_type: qwen2, hidden_size: 32, num_attention_heads: 4, num_key_value_heads: 2"),
         made("model_type: llama, hidden_size: 32, num_attention_heads: 4, rope_theta: 10000.0"),
@@ -61,6 +63,13 @@ def test_faults_of_a_model_are_named(tmp_path, model, says):
 )
 def test_right_models_raise_no_alarm(tmp_path, model):
     assert problems(tmp_path, model) == []
+
+
+def test_every_attention_of_transformers_has_a_name_in_the_check():
+    from transformers.modeling_utils import AttentionInterface
+
+    table = {name for name in AttentionInterface._global_mapping if "|" not in name and "/" not in name}
+    assert set(_ATTENTION) == table | {"auto", "eager"}
 
 
 def test_a_model_in_a_folder_is_found(tmp_path):

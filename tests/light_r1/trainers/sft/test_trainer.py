@@ -404,7 +404,7 @@ def test_on_cpu_the_head_scores_supervised_tokens_alone_and_the_steps_are_the_sa
     histories, heads, supervised = [], [], []
     for shares in (True, False):
         if not shares:
-            monkeypatch.setattr(scoring, "shares_prefixes", lambda model: False)
+            monkeypatch.setattr(scoring, "why_padded", lambda model: "for comparison")
         rows = [{**row, "difficulty": index % 2} for index, row in enumerate(ROWS)]
         args = config(tmp_path, max_steps=3, logging_steps=1)
         made = CurriculumSFTTrainer(make_model(tokenizer), args, rows, processing_class=tokenizer)
