@@ -49,8 +49,6 @@ def prepared(
         StageError: `model` is the path of an adapter, `args` another trainer's, or there is no tokenizer.
     """
     _refuse_adapter(model)
-    if not isinstance(model, str):
-        keep_trainable(model)
     config = _config_or_default(args, kind, model)
     config.logging_nan_inf_filter = False  # it puts older losses in the place of those that are none
     if tokenizer is None:
@@ -71,7 +69,8 @@ def adapter_weights(model: str | PreTrainedModel | PeftModel) -> dict[str, torch
 def mend_adapter(trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
     """Mend what TRL does to the adapter of a trainer that is being built; does nothing without one.
 
-    - It is held in fp32, also on quantised weights, unless DeepSpeed or FSDP hold it;
+    - Quantised weights under it stay in a form that can be trained through, also those that TRL loaded;
+    - it is held in fp32, also on quantised weights, unless DeepSpeed or FSDP hold it;
     - the reference that TRL copies from it gets all of it: TRL forgets the rows of trained tokens;
     - TRL's fused head finds a bias where peft has wrapped an output layer.
 
@@ -82,6 +81,7 @@ def mend_adapter(trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
     model = trainer.model
     if not isinstance(model, PeftModel):
         return
+    keep_trainable(model)
     show_tied_heads_bias(model)
     weights = dict(model.named_parameters())
     for name, value in kept.items():
