@@ -179,11 +179,9 @@ class StagedGRPOTrainer(GRPOTrainer):
         """Reason -> completions that were left without a reward."""
         return sum((guard.failures for guard in self.guards), Counter())
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Take TRL's step, and see its loss."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        self.finite.see_loss(loss)
-        return loss
+    def compute_loss(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Compute TRL's loss; one that is no number shows in the gradients of all ranks."""
+        return self.finite.spread(super().compute_loss(*args, **kwargs))
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
@@ -192,7 +190,7 @@ class StagedGRPOTrainer(GRPOTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, unless weights of it are no numbers."""
-        self.finite.require_finite_weights()
+        self.finite.before_save(output_dir)
         super().save_model(output_dir, _internal_call)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
@@ -265,6 +263,7 @@ class StagedGRPOTrainer(GRPOTrainer):
         return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.finite.read()  # before weights that are no numbers sample to the limit
         before = sum(guard.seconds for guard in self.guards)
         if self.choice is None or not self.model.training:
             output = super()._generate_and_score_completions(inputs)
