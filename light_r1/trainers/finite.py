@@ -167,23 +167,28 @@ class FiniteWatch(TrainerCallback):
         try:
             require_finite(self.trainer.model, where)
         except StageError as error:
-            raise StageError(f"{error} {self._outlook(self._on_disk())}") from None
+            raise StageError(f"{error} {self.outlook()}") from error
 
     def _fault(self, found: str, loss: float) -> StageError:
         """Return the error of a step; to be called on every rank, and the same there."""
         ranks = gather_object([(loss, self._on_disk())])
         bad = [f"{value:g} on rank {rank}" for rank, (value, _) in enumerate(ranks) if not math.isfinite(value)]
         losses = f"the loss is {', '.join(bad)}" if bad else "the loss is finite"
-        return StageError(f"{found}; {losses}. {self._outlook(ranks[0][1])}")
+        return StageError(f"{found}; {losses}. {self.outlook(ranks[0][1])}")
 
     def _on_disk(self) -> str:
         checkpoint = last_checkpoint(Path(self.trainer.args.output_dir))
         return f"The last good checkpoint is {checkpoint}" if checkpoint else "There is no checkpoint"
 
-    def _outlook(self, on_disk: str) -> str:
+    def outlook(self, on_disk: str | None = None) -> str:
+        """Return where a stopped training can be gone on from, what then happens, and the likely causes.
+
+        Args:
+            on_disk: Which checkpoint there is; looked up if `None`.
+        """
         return (
-            f"{on_disk}. Going on with the same settings takes the same steps and stops here again. Likely causes: "
-            f"{'; '.join(self._causes())}."
+            f"{on_disk or self._on_disk()}. Going on with the same settings takes the same steps and stops here "
+            f"again. Likely causes: {'; '.join(self._causes())}."
         )
 
     def _causes(self) -> list[str]:

@@ -77,7 +77,12 @@ def stopped(trainer) -> str:
 def test_a_learning_rate_that_diverges_stops_and_leaves_good_checkpoints_alone(tokenizer, tmp_path, kind):
     trainer = build(kind, tokenizer, tmp_path, learning_rate=1e30)
     text = stopped(trainer)
-    assert text.startswith("step 2: the gradient is not finite (norm nan); the loss is nan on rank 0.")
+    broken = (
+        "the model gave NaN or infinite logits"
+        if kind == "grpo"
+        else "the gradient is not finite (norm nan); the loss"
+    )
+    assert text.startswith(f"step 2: {broken}")
     assert f"The last good checkpoint is {tmp_path / 'checkpoint-1'}" in text
     assert "learning_rate 1e+30" in text
     (good,) = list_checkpoints(tmp_path)
@@ -91,6 +96,18 @@ def test_steps_that_are_neither_logged_nor_saved_nor_clipped_are_looked_at(token
     assert text.startswith("step 2: ")
     assert "There is no checkpoint" in text
     assert "max_grad_norm 0" in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_step_is_the_one_that_broke_and_the_last_good_checkpoint_is_named(tokenizer, tmp_path, kind):
+    trainer = build(kind, tokenizer, tmp_path, save_steps=2, logging_steps=100)
+    usual = trainer.compute_loss
+    trainer.compute_loss = lambda *args, **kwargs: (
+        usual(*args, **kwargs) * (math.nan if trainer.state.global_step == 3 else 1)
+    )
+    text = stopped(trainer)
+    assert text.startswith("step 4: the gradient is not finite (norm nan)")
+    assert f"The last good checkpoint is {tmp_path / 'checkpoint-2'}" in text
 
 
 def test_an_update_that_overflows_is_not_saved(tokenizer, tmp_path):
