@@ -68,8 +68,7 @@ class TrainingBar(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Show the numbers that tell whether training is well."""
-        shown = {key: (logs or {}).get(key) for key in self._SHOWN}  # TRL logs None for a mean of nothing
-        numbers = {key.rpartition("/")[2]: f"{value:.4g}" for key, value in shown.items() if value is not None}
+        numbers = {key.rpartition("/")[2]: f"{logs[key]:.4g}" for key in self._SHOWN if logs and key in logs}
         if numbers and self.bar is not None:
             self.bar.set_postfix(numbers, refresh=False)
 

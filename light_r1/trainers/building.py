@@ -110,7 +110,7 @@ def settle(
         kept: What `adapter_weights` returned before it was built.
 
     Returns:
-        What watches its numbers, for its `training_step`, `_get_grad_norm` and `save_model`.
+        What watches its numbers, for its loss, `_get_grad_norm` and `save_model`.
 
     Raises:
         StageError: Its adapter would untie tied embeddings, or its batch is not `global_batch_size`.

@@ -56,6 +56,14 @@ TRAPS = {
     "a stage starts from an adapter": ("light_r1/stages/test_stages.py", "a_lora_stage_writes_an_adapter_whose_base"),
     "the KL reference is reloaded too": (GRPO, "the_kl_reference_is_the_model_that_training_starts_from"),
     "max_completion_length changes nothing during a run": (GRPO, "generation_follows_the_schedule"),
+    "a run that diverged ends with loss 0 and is saved": (
+        "light_r1/trainers/test_finite.py",
+        "a_learning_rate_that_diverges_stops",
+    ),
+    "a metric without a value is None": (
+        "light_r1/trainers/grpo/test_signal.py",
+        "a_number_without_a_value_is_not_logged",
+    ),
     "constant groups train nothing": (
         "light_r1/trainers/grpo/test_dynamic_sampling.py",
         "groups_without_gradient_are_replaced",

@@ -199,19 +199,13 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
         result = super()._compute_loss(scorer, inputs, return_outputs)
         if self.model.training and "ref_chosen_logps" in inputs:
             self._watch_lengths(scorer.log_probs.sum(1), inputs)
-        return result
+        return result if return_outputs else self.finite.spread(result)
 
     def _watch_lengths(self, logps: torch.Tensor, inputs: dict[str, Any]) -> None:
         chosen, rejected = (logps - torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])).chunk(2)
         longer, shorter = inputs["completion_mask"].sum(1).chunk(2)
         pairs = torch.stack([(longer - shorter).to(chosen), self.beta * (chosen - rejected)])
         self.length_watch.add(*self.accelerator.gather(pairs.T.contiguous()).T)
-
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Take TRL's step, and see its loss."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        self.finite.see_loss(loss)
-        return loss
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
@@ -220,7 +214,7 @@ class SemiOnPolicyDPOTrainer(DPOTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, unless weights of it are no numbers."""
-        self.finite.require_finite_weights()
+        self.finite.before_save(output_dir)
         super().save_model(output_dir, _internal_call)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -59,11 +60,12 @@ class ContextCallback(TrainerCallback, ExportableState):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the step's metrics in."""
         logged = self.trainer._metrics["train"]
-        metrics = {
+        newest = {
             name: next(logged[key][-1] for key in keys if logged.get(key))
             for name, keys in self._WATCHED.items()
             if any(logged.get(key) for key in keys)
         }
+        metrics = {name: value for name, value in newest.items() if not math.isnan(value)}  # a mean of nothing
         collapse = self.trainer.watch.update(state.global_step, metrics)
         if collapse is not None:
             raise Collapsed(collapse)

@@ -20,9 +20,8 @@ import torch
 from accelerate.utils import gather_object
 
 from light_r1.errors import LightR1Error
-from light_r1.trainers.grpo.metrics import totals_of
+from light_r1.trainers.grpo.metrics import is_informative, totals_of, verdict_index
 from light_r1.trainers.grpo.prompt_queue import PromptQueue
-from light_r1.trainers.grpo.window import carries_gradient
 
 if TYPE_CHECKING:
     from light_r1.trainers.grpo.interface import StagedTrainer
@@ -119,8 +118,7 @@ class DynamicSampling:
         self.queue = queue
         self.extra_rounds = extra_rounds
         self.groups = groups
-        names = trainer.reward_func_names
-        self._verdict = names.index("accuracy") if "accuracy" in names else 0
+        self._verdict = verdict_index(trainer.reward_func_names)
 
     def choose(self) -> ChosenBatch:
         """Sample until the batch is full of informative groups, or the cap is reached."""
@@ -200,13 +198,8 @@ class DynamicSampling:
 
     def _group(self, row: int, rollouts: list[Rollout], rewards: torch.Tensor) -> Group:
         weights = self.trainer.reward_weights.cpu()
-        totals = totals_of(rewards, weights)
-        if self.trainer.multi_objective_aggregation == "normalize_then_sum":
-            columns = [
-                [None if value != value else value for value in column] for column in (rewards * weights).T.tolist()
-            ]
-            return Group(row, rollouts, rewards, totals, any(map(carries_gradient, columns)))
-        return Group(row, rollouts, rewards, totals, carries_gradient(totals))
+        informative = is_informative(rewards, weights, self.trainer.multi_objective_aggregation)
+        return Group(row, rollouts, rewards, totals_of(rewards, weights), informative)
 
     def _verdicts(self, group: Group) -> list[bool]:
         return [value > 0 for value in group.rewards[:, self._verdict].tolist() if value == value]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from light_r1.models.chat import ChatFormat
     from light_r1.trainers.difficulty import DifficultyRewards
+    from light_r1.trainers.finite import FiniteWatch
     from light_r1.trainers.grpo.collapse import CollapseWatch
     from light_r1.trainers.grpo.config import StagedGRPOConfig
     from light_r1.trainers.grpo.context import ContextSchedule
@@ -33,6 +34,7 @@ class StagedTrainer(Protocol):
     train_dataset: Dataset
     chat: ChatFormat
     context: ContextSchedule
+    finite: FiniteWatch
     watch: CollapseWatch
     queue: PromptQueue | None
     by_difficulty: DifficultyRewards | None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import GenerationConfig
 from trl.models import unwrap_model_for_generation
 
+from light_r1.errors import StageError
 from light_r1.rollouts.hf import HFSampler, why_not_sampled
 from light_r1.rollouts.sampler import Request, SamplingParams
 
@@ -105,8 +106,11 @@ def sampled_rollout(prompts: list[str], trainer: StagedTrainer) -> dict[str, Any
             pad_token_id=trainer._tokenizer.pad_token_id,
             batch_size=args.sampling_batch_size,
         )
-        with trainer.accelerator.autocast():
-            completions = sampler.sample(requests, sampling_params(trainer))
+        try:
+            with trainer.accelerator.autocast():
+                completions = sampler.sample(requests, sampling_params(trainer))
+        except StageError as error:  # logits that are no numbers
+            raise StageError(f"step {trainer.state.global_step + 1}: {error} {trainer.finite.outlook()}") from error
     return {
         "prompt_ids": prompt_ids,
         "completion_ids": [completion.completion_ids for completion in completions],

@@ -1,74 +1,62 @@
-"""Say when GRPO learns nothing: a whole log window in which no completion carried any gradient.
+"""Windows of GRPO without a signal: no reward told completions of a prompt apart, so nothing was learnt.
 
-Where all rewards of a group are equal its advantages are 0, and without a KL or an entropy term so is its gradient. A
-run whose rewards are all 0 ends as quietly as one that learns.
+Such a step costs as much as any other, and a run of nothing else ends as done, with the model that it started from.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-import torch
-
-from light_r1.errors import StageError
+from light_r1.trainers.grpo.metrics import ALL_RIGHT, GRADIENT, PASS_RATE, UNCLOSED, ZERO_VARIANCE
 
 if TYPE_CHECKING:
     from light_r1.trainers.grpo.interface import StagedTrainer
 
-log = logging.getLogger(__name__)
 
-
-class SignalWatch:
-    """Counts what was sampled since the last log, and tells what it was where nothing carried gradient.
+def no_signal(trainer: StagedTrainer) -> str | None:
+    """Say what the completions since the last log were like, if none of them carried a gradient.
 
     Args:
-        trainer: Whose completions they are.
+        trainer: Its metrics since the last log are read; they are the same on every rank.
+
+    Returns:
+        The counts and what helps; `None` where there was a gradient, also one of the KL term or the entropy, or where
+        nothing was sampled since the last log.
     """
+    logged = trainer._metrics["train"]
+    shares, equal = logged.get(GRADIENT, []), logged.get(ZERO_VARIANCE, [])
+    if not shares or trainer.beta or trainer.entropy_coef:
+        return None
+    if any(share > 0 and zero < 1 for share, zero in zip(shares, equal, strict=True)):
+        return None
+    completions = len(shares) * trainer.args.generation_batch_size
+    groups = completions // trainer.num_generations
 
-    _COUNTED = ("cut at the limit", "with an unclosed thought", "without a reward above 0")
+    def count(name: str, total: int) -> int:
+        return round(fmean(logged[name]) * total) if name in logged else 0
 
-    def __init__(self, trainer: StagedTrainer) -> None:
-        self.trainer = trainer
-        self.counts = torch.zeros(len(self._COUNTED) + 1)
+    cut, unclosed = count("completions/clipped_ratio", completions), count(UNCLOSED, completions)
+    wrong = completions - count(PASS_RATE, completions)
+    right = count(ALL_RIGHT, groups)
+    return (
+        f"step {trainer.state.global_step}: no reward told completions apart since the last log, so there was no "
+        f"gradient. Of {completions} completions {wrong} were not right, {cut} were cut at max_completion_length "
+        f"{trainer.max_completion_length}, {unclosed} did not close their thought; of {groups} groups "
+        f"{count(ZERO_VARIANCE, groups)} had equal rewards, {right} were all right. What helps: "
+        f"{'; '.join(_help(trainer, max(cut, unclosed) / completions, wrong / completions, right / groups))}."
+    )
 
-    def add(
-        self, responses: Sequence[str], completion_ids: Sequence[Sequence[int]], totals: Sequence[float | None]
-    ) -> None:
-        """Count completions of this process.
 
-        Args:
-            responses: Their texts.
-            completion_ids: Their token ids.
-            totals: The weighted sum of rewards of each; `None` where it has none.
-        """
-        ends, tags = set(self.trainer.eos_token_ids), self.trainer.chat.think_tokens
-        cut = sum(not ids or ids[-1] not in ends for ids in completion_ids)
-        unclosed = sum(bool(tags) and tags[0] in text and tags[1] not in text for text in responses)
-        unrewarded = sum(total is None or total <= 0 for total in totals)
-        self.counts += torch.tensor([cut, unclosed, unrewarded, len(responses)])
-
-    def look(self, step: int) -> None:
-        """Judge the window that ends with this step; to be called on every process.
-
-        Raises:
-            StageError: There was no gradient in it, and `on_no_signal` is `stop`.
-        """
-        trainer = self.trainer
-        shares = trainer._metrics["train"].get("gradient_share", [])
-        counts = trainer.accelerator.reduce(self.counts.to(trainer.accelerator.device), reduction="sum").tolist()
-        self.counts = torch.zeros_like(self.counts)
-        if not shares or any(shares) or trainer.beta or trainer.entropy_coef:
-            return
-        *parts, total = map(int, counts)
-        seen = ", ".join(f"{count:,} {what}" for count, what in zip(parts, self._COUNTED, strict=True))
-        text = (
-            f"step {step}: no gradient since the last log: the rewards of every group are equal. Of {total:,} "
-            f"completions {seen}. What helps: a longer max_completion_length (now {trainer.max_completion_length}) "
-            "where they are cut, problems that are sometimes solved (pass_rate_window, dynamic_sampling), more "
-            "num_generations, a model that keeps the format."
-        )
-        if trainer.args.on_no_signal == "stop":
-            raise StageError(text)
-        log.warning(text)
+def _help(trainer: StagedTrainer, cut: float, wrong: float, right: float) -> list[str]:
+    """Return what helps against the shares of cut or open completions, wrong ones, and groups that are all right."""
+    help_ = []
+    if cut >= 0.5:
+        help_.append("a longer max_completion_length, or a model that ends its thought")
+    if wrong >= 0.5:
+        help_.append("easier problems, more SFT before, answers that can be graded, rewards that fit the chat format")
+    if right >= 0.5:
+        help_.append("harder problems")
+    if not trainer.args.dynamic_sampling:
+        help_.append("dynamic_sampling, which replaces such groups")
+    return [*help_, f"more than {trainer.num_generations} num_generations"]

@@ -19,6 +19,7 @@ What it changes:
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -56,11 +57,11 @@ from light_r1.trainers.grpo.collapse import CollapseBounds, CollapseWatch
 from light_r1.trainers.grpo.config import StagedGRPOConfig
 from light_r1.trainers.grpo.context import ContextSchedule
 from light_r1.trainers.grpo.dynamic_sampling import ChosenBatch, DynamicSampling
-from light_r1.trainers.grpo.metrics import generation_metrics, totals_of
+from light_r1.trainers.grpo.metrics import generation_metrics, reward_metrics, totals_of
 from light_r1.trainers.grpo.prompt_queue import PromptQueue
 from light_r1.trainers.grpo.prompt_queue import prompt_ids as ids_of
 from light_r1.trainers.grpo.rollouts import rollout_of, trl_rollout
-from light_r1.trainers.grpo.signal import SignalWatch
+from light_r1.trainers.grpo.signal import no_signal
 from light_r1.trainers.grpo.whole_groups import WholeGroups
 from light_r1.trainers.grpo.window import window_of
 from light_r1.trainers.scoring import SharedPrefixModel
@@ -156,7 +157,6 @@ class StagedGRPOTrainer(GRPOTrainer):
             self.queue = self._prompt_queue()
             self.choice = DynamicSampling(self, self.queue, config.dynamic_sampling)
         self.by_difficulty = difficulty_rewards(self.train_dataset)
-        self.signal = SignalWatch(self)
         self.add_callback(ContextCallback(self))
 
     def _with_prompts(self, rows: Dataset) -> Dataset:
@@ -179,11 +179,9 @@ class StagedGRPOTrainer(GRPOTrainer):
         """Reason -> completions that were left without a reward."""
         return sum((guard.failures for guard in self.guards), Counter())
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Take TRL's step, and see its loss."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        self.finite.see_loss(loss)
-        return loss
+    def compute_loss(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Compute TRL's loss; one that is no number shows in the gradients of all ranks."""
+        return self.finite.spread(super().compute_loss(*args, **kwargs))
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
@@ -192,7 +190,7 @@ class StagedGRPOTrainer(GRPOTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, unless weights of it are no numbers."""
-        self.finite.require_finite_weights()
+        self.finite.before_save(output_dir)
         super().save_model(output_dir, _internal_call)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
@@ -265,6 +263,7 @@ class StagedGRPOTrainer(GRPOTrainer):
         return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.finite.read()  # before weights that are no numbers sample to the limit
         before = sum(guard.seconds for guard in self.guards)
         if self.choice is None or not self.model.training:
             output = super()._generate_and_score_completions(inputs)
@@ -295,15 +294,22 @@ class StagedGRPOTrainer(GRPOTrainer):
         """Return the rewards of completions, `[completions of all ranks, functions]`."""
         responses = [self.chat.response_text(one) for one in ids]
         rewards = super()._calculate_rewards(inputs, prompts, responses, ids)
-        if self.model.training:
-            first = self.accelerator.process_index * len(ids)
-            self.signal.add(responses, ids, totals_of(rewards, self.reward_weights)[first : first + len(ids)])
+        infinite = rewards.isinf().any(dim=0).tolist()
+        if any(infinite):  # TRL would make advantages of 0, or of 3e38, of it
+            names = [name for name, found in zip(self.reward_func_names, infinite, strict=True) if found]
+            raise StageError(f"{', '.join(names)} returned an infinite reward; None is for completions without one.")
         return rewards
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log TRL's numbers; say before if nothing of the window carried gradient."""
-        if self.model.training and "loss" in logs:
-            self.signal.look(self.state.global_step)
+        """Log TRL's numbers, those that have a value; say before if nothing of the window carried gradient."""
+        if self.model.training and (text := no_signal(self)) is not None:
+            if self.args.on_no_signal == "stop":
+                raise StageError(text)
+            if self.accelerator.is_main_process:
+                log.warning(text)
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        for name in [name for name, values in metrics.items() if all(map(math.isnan, values))]:
+            del metrics[name]  # TRL would log None, which no table, bar or plot can show
         super().log(logs, start_time)
 
     def _calculate_rewards(
@@ -327,6 +333,9 @@ class StagedGRPOTrainer(GRPOTrainer):
         lengths = torch.tensor([len(ids) for ids in completion_ids_list], device=rewards.device)
         longest = self.accelerator.gather(lengths).float().quantile(0.95).item()
         metrics["completions/p95_length"].append(longest)
+        if self.model.training:
+            for name, value in reward_metrics(self, rewards, completion_ids_list).items():
+                metrics[name].append(value)
         stop_without_rewards(rewards.T.tolist(), self.reward_failures + time_outs())
         return rewards
 

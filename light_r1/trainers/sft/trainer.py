@@ -119,12 +119,6 @@ class CurriculumSFTTrainer(SFTTrainer):
         self._unpads = self.accelerator.device.type == "cpu" and config.neftune_noise_alpha is None and not selective
         self._watch_difficulty()
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Take TRL's step, and see its loss."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        self.finite.see_loss(loss)
-        return loss
-
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)
         self.finite.see_norm(norm)
@@ -132,7 +126,7 @@ class CurriculumSFTTrainer(SFTTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, unless weights of it are no numbers."""
-        self.finite.require_finite_weights()
+        self.finite.before_save(output_dir)
         super().save_model(output_dir, _internal_call)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
@@ -176,7 +170,7 @@ class CurriculumSFTTrainer(SFTTrainer):
             sums = self.accelerator.reduce(self.buckets.sums(outputs, difficulty), reduction="sum")
             for key, value in self.buckets.metrics(sums).items():
                 self._metrics["train" if self.model.training else "eval"][key].append(value)
-        return result
+        return result if return_outputs else self.finite.spread(result)
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Evaluate as TRL does, and by samples of the held-out problems where `eval_samples` asks for them."""
