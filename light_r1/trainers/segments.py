@@ -49,7 +49,10 @@ def _usual(name: str) -> Attention:
 def read_segments(name: str) -> None:
     """Wrap an entry of transformers' attention table, once."""
     if not isinstance(ALL_ATTENTION_FUNCTIONS[name], SegmentReader):
-        AttentionInterface.register(name, SegmentReader(_usual(name)))
+        reader = SegmentReader(_usual(name))
+        AttentionInterface.register(name, reader)
+        if ALL_ATTENTION_FUNCTIONS[name] is not reader:  # an entry of the table itself was set, which goes first
+            ALL_ATTENTION_FUNCTIONS[name] = reader
 
 
 class SegmentReader:

@@ -17,7 +17,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
 )
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 from light_r1.errors import LightR1Error, StageError
 from light_r1.recipe.bounds import limit_of
@@ -276,7 +276,7 @@ def test_only_prompts_are_encoded_by_flash_attention(tiny_model, tokenizer, monk
 
     params = SamplingParams(40, temperature=1.0, seed=3)
     expected = sampler(tiny_model, tokenizer, 3).sample(requests(4), params)
-    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flash_attention_2", flash)
+    monkeypatch.setitem(AttentionInterface._global_mapping, "flash_attention_2", flash)
     tiny_model.config._attn_implementation = "flash_attention_2"
     found = sampler(tiny_model, tokenizer, 3).sample(requests(4), params)
     assert [one.completion_ids for one in found] == [one.completion_ids for one in expected]
